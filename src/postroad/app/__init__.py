@@ -1,0 +1,1 @@
+"""The wiring: configuration, assembly, processes. The only room that knows all the others."""

@@ -1,0 +1,1 @@
+"""What the stores and the world promise: `typing.Protocol` classes and the errors they raise, no code."""

@@ -1,0 +1,93 @@
+"""Where delivered mail rests until its owner fetches it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from postroad.contracts.queue_store import StoredContent
+from postroad.vocabulary.queue_id import QueueId
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One copy for one mailbox.
+
+    `key` makes it once: a second delivery with the same key changes nothing (RFC 5321 section 6.1 lets us
+    not lose mail; the key lets us not double it). `head` is put before the content (Return-Path).
+    """
+
+    account_id: int
+    key: str
+    """"<queue id>/<forward-path>"."""
+    queue_id: QueueId
+    head: bytes
+    content: bytes | StoredContent
+    received_at: datetime
+
+
+class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """One message of a maildrop as the snapshot lists it. `size_bytes` counts octets with CR LF line ends
+    and without dot-stuffing (RFC 1939 section 11); `uid` rises and never returns (UIDVALIDITY:UID is the UIDL)."""
+
+    uid: int
+    size_bytes: int
+    queue_id: QueueId
+    received_at: datetime
+
+
+class Maildrop(Protocol):
+    """An exclusive hold on one mailbox, with the list of messages as it was when it was opened."""
+
+    @property
+    def uid_validity(self) -> int: ...
+
+    @property
+    def messages(self) -> tuple[StoredMessage, ...]:
+        """By UID. New deliveries do not change it."""
+        ...
+
+    async def content(self, uid: int) -> StoredContent:
+        """Raises KeyError when it is gone, StoreUnavailable."""
+        ...
+
+    async def remove(self, uids: tuple[int, ...]) -> None:
+        """All of them or none (RFC 1939 section 6, the UPDATE state). Durable when it returns.
+        Raises StoreUnavailable."""
+        ...
+
+
+class MailboxStore(Protocol):
+    def deliver(self, delivery: Delivery) -> asyncio.Future[int]:
+        """The UID it has; durable when the future is done. Deliveries to mailboxes of one shard share a commit.
+
+        For a key that was delivered before, the UID it got then. The future raises StoreFull,
+        StoreUnavailable or NoSuchMailbox."""
+        ...
+
+    def open_maildrop(self, account_id: int) -> AbstractAsyncContextManager[Maildrop]:
+        """Raises MaildropLocked when another session has it, StoreUnavailable."""
+        ...
+
+    async def list_messages(self, account_id: int) -> tuple[StoredMessage, ...]:
+        """For administrators: without the lock."""
+        ...
+
+    async def content(self, account_id: int, uid: int) -> StoredContent:
+        """For administrators. Raises KeyError, StoreUnavailable."""
+        ...
+
+    async def remove_mailbox(self, account_id: int) -> int:
+        """The account is gone: its messages go. Returns how many."""
+        ...
+
+    async def delivery_keys(self, older_than: datetime, limit: int) -> tuple[str, ...]:
+        """Keys that may be swept if their queue id is final."""
+        ...
+
+    async def forget_keys(self, keys: tuple[str, ...]) -> None: ...
+
+    async def close(self) -> None: ...

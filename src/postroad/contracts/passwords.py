@@ -1,0 +1,18 @@
+"""Password hashing, off the loop and bounded."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Passwords(Protocol):
+    async def hash(self, password: str) -> str:
+        """An argon2id string. Raises Busy; ValueError over PASSWORD_BYTES or with NUL."""
+        ...
+
+    async def verify(self, name: str, stored: str, password: str) -> bool:
+        """Whether `password` is the one behind `stored`. `name` keys the success cache.
+
+        An empty `stored` (no such user, or no password) costs the same work and is False.
+        Raises Busy when PASSWORD_QUEUE checks wait."""
+        ...

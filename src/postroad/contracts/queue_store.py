@@ -1,0 +1,220 @@
+"""The durable queue: verbs that are transactions.
+
+One store object is one *shard*, owned by one worker: whoever opens it holds its lock and raises its epoch,
+so taking work writes nothing and a new owner may take everything at once.
+
+    accept   a message becomes ours                       durable when the future is done
+    settle   one group's outcome and all that follows      durable when the future is done
+
+Both are group-committed: the future of every item of a batch is done after the one sync. An item that
+fails rolls back to its own savepoint and fails alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from postroad.vocabulary.destination import Destination
+from postroad.vocabulary.envelope import Envelope, Recipient
+from postroad.vocabulary.outcome import Group
+from postroad.vocabulary.queue_id import QueueId
+from postroad.vocabulary.story import Entry
+
+
+class StoredContent(Protocol):
+    """Content in the store: header block, empty line, body, lines ended by CR LF, no dot-stuffing."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def in_memory(self) -> bytes | None:
+        """The whole of it where it is at most CONTENT_IN_ROW_BYTES, else None."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """All of it from the beginning, in pieces of at most READ_BYTES. Read off the loop.
+        Raises StoreUnavailable."""
+        ...
+
+    def file_path(self) -> str | None:
+        """The file that large content lives in, to be linked into a mailbox; None for small content."""
+        ...
+
+
+class Spool(Protocol):
+    """Content on its way into the store, for messages over CONTENT_IN_ROW_BYTES.
+
+    `write` returns at once and the octets go to the file in a thread; when more than SPOOL_AHEAD_BYTES wait,
+    the caller must stop reading from the peer until `drained` is done.
+    """
+
+    def write(self, data: bytes) -> bool:
+        """False when the caller must wait for `drained()` before it reads on."""
+        ...
+
+    async def drained(self) -> None:
+        """Returns when little is waiting. Raises StoreFull or StoreUnavailable if the writing failed."""
+        ...
+
+    async def seal(self) -> StoredContent:
+        """Everything is written and the file and its folder are synced. Raises StoreFull, StoreUnavailable."""
+        ...
+
+    def discard(self) -> None:
+        """Forget it and remove the file. Harmless after `seal` was followed by `accept`."""
+        ...
+
+
+class NewMessage(msgspec.Struct, frozen=True):
+    """A message to be taken into the queue. `content` is the finished content: trace fields included.
+
+    `groups` together hold every recipient of the envelope exactly once."""
+
+    queue_id: QueueId
+    envelope: Envelope
+    content: bytes | StoredContent
+    groups: tuple[Group, ...]
+    queued_at: datetime
+    story: Entry
+    due_at: datetime | None = None
+    """The first attempt; None means at once."""
+
+
+class Work(msgspec.Struct, frozen=True):
+    """One group whose time has come. `envelope` has no recipients: those still to be served are in `recipients`."""
+
+    queue_id: QueueId
+    destination: Destination
+    recipients: tuple[Recipient, ...]
+    envelope: Envelope
+    size_bytes: int
+    queued_at: datetime
+    attempts: int
+    """How many attempts this group has had."""
+    warned: bool
+    """Whether a "delayed" notification was sent."""
+    lease: int
+    """The epoch of the owner that took it."""
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of one attempt for one group, and all that follows from it, in one transaction.
+
+    `remaining` stay in the queue and are due at `due_at` (None if nobody remains: the group is over).
+    `enqueue` are the messages that this outcome creates (notifications, later a list's children);
+    `moved` are groups that take over recipients whose way changed; they are due at once.
+    When no group of a message is left its row and content go."""
+
+    queue_id: QueueId
+    destination: Destination
+    lease: int
+    remaining: tuple[Recipient, ...] = ()
+    due_at: datetime | None = None
+    attempts: int = 0
+    warned: bool = False
+    last: str = ""
+    """The last reply or error in one printable line, for `queue list`."""
+    enqueue: tuple[NewMessage, ...] = ()
+    moved: tuple[Group, ...] = ()
+    story: Entry | None = None
+
+
+class QueueFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which groups an administrator means. All conditions given must hold; none given means all."""
+
+    queue_id: str = ""
+    domain: str = ""
+    """A recipient's domain."""
+    sender: str = ""
+    """The reverse-path, or its domain."""
+    before: datetime | None = None
+    """Queued before this."""
+
+
+class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One group as an administrator sees it."""
+
+    queue_id: QueueId
+    destination: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    size_bytes: int
+    queued_at: datetime
+    due_at: datetime
+    attempts: int
+    last: str
+
+
+class QueueStore(Protocol):
+    @property
+    def shard(self) -> int: ...
+
+    def new_id(self, now: datetime) -> QueueId:
+        """A fresh id of this shard: never given out before, nor again."""
+        ...
+
+    def spool(self, queue_id: QueueId) -> Spool: ...
+
+    def accept(self, message: NewMessage) -> asyncio.Future[None]:
+        """Take a message in. Only when the future is done may the 250 be sent.
+
+        The future raises StoreFull (452 4.3.1) or StoreUnavailable (451 4.3.0): nothing was kept.
+        Raises StoreUnavailable at once when WRITER_QUEUE items wait. Nobody may cancel the future.
+        """
+        ...
+
+    def settle(self, settlement: Settlement) -> asyncio.Future[None]:
+        """Write the outcome of one attempt, wholly or not at all.
+
+        The future raises LeaseLost if another owner has the shard: drop the outcomes, do not retry;
+        StoreFull or StoreUnavailable: nothing was written, settle again later.
+        """
+        ...
+
+    async def take_due(
+        self, now: datetime, limit: int, taken: Callable[[QueueId, Destination], bool]
+    ) -> tuple[Work, ...]:
+        """Groups due at or before `now`, the longest due first, at most `limit`, without those for which
+        `taken` says that they are in hand already. Writes nothing. Raises StoreUnavailable."""
+        ...
+
+    async def next_due_at(self) -> datetime | None:
+        """When the next group is due that is not yet; None when the queue is empty."""
+        ...
+
+    async def content(self, queue_id: QueueId) -> StoredContent:
+        """Raises StoreUnavailable; KeyError when there is no such message (any more)."""
+        ...
+
+    async def entries(self, filter: QueueFilter, limit: int) -> tuple[QueueEntry, ...]:
+        """For administrators: by time of arrival, oldest first."""
+        ...
+
+    async def make_due(self, filter: QueueFilter, now: datetime) -> int:
+        """Every matching group becomes due now. Returns how many. Durable when it returns."""
+        ...
+
+    async def counts(self, now: datetime) -> dict[str, int]:
+        """ "messages", "groups", "due" (groups), "bytes"."""
+        ...
+
+    async def known(self, queue_ids: tuple[QueueId, ...]) -> frozenset[QueueId]:
+        """Those of the ids that are still in this shard; for the sweep of delivery keys."""
+        ...
+
+    async def outbox(self, limit: int) -> tuple[tuple[int, bytes], ...]:
+        """The oldest blobs of the outbox with their numbers: `story.to_bytes` of the entries of a transaction."""
+        ...
+
+    def clear_outbox(self, up_to: int) -> asyncio.Future[None]:
+        """The ledger has synced everything up to this number."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted for writing, checkpoint, give the lock back."""
+        ...

@@ -1,0 +1,1 @@
+"""The virtual world behind the same contracts: time, network, DNS."""

@@ -1,0 +1,1 @@
+"""Where facts become durable. One folder an implementation, file for file the same."""

@@ -1,0 +1,1 @@
+"""The nouns of mail, and nothing that acts: the room that every other room may import."""

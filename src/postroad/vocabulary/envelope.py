@@ -1,0 +1,53 @@
+"""The envelope: who it is from and for, as SMTP said it, apart from the content (RFC 5321 section 2.3.1)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from postroad.vocabulary.address import Mailbox, ReversePath
+
+
+class BodyType(StrEnum):
+    """BODY= of MAIL (RFC 6152 section 2, RFC 3030 section 3)."""
+
+    SEVEN_BIT = "7BIT"
+    EIGHT_BIT_MIME = "8BITMIME"
+    BINARY_MIME = "BINARYMIME"
+
+
+class Notify(StrEnum):
+    """When the sender wants to hear of a recipient: NOTIFY= of RCPT (RFC 3461 section 4.1)."""
+
+    NEVER = "NEVER"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    DELAY = "DELAY"
+
+
+class Recipient(msgspec.Struct, frozen=True, array_like=True):
+    """One RCPT.
+
+    `notify` is empty when the client did not say (failures and delays are then reported);
+    `original` is ORCPT as given, "rfc822;bob@b.example", still in xtext (RFC 3461 section 4.2).
+    """
+
+    forward_path: Mailbox
+    notify: tuple[Notify, ...] = ()
+    original: str = ""
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """What travels beside the content and decides where it goes.
+
+    `ret` is "FULL", "HDRS" or "" and `envid` the sender's xtext id or "" (RFC 3461 sections 4.3, 4.4);
+    `smtputf8` says that an address or the header is not US-ASCII (RFC 6531 section 3.4).
+    """
+
+    reverse_path: ReversePath
+    recipients: tuple[Recipient, ...]
+    body: BodyType = BodyType.SEVEN_BIT
+    smtputf8: bool = False
+    ret: str = ""
+    envid: str = ""

@@ -1,0 +1,153 @@
+"""Every bound of the system that is not configuration, with its unit and its reason.
+
+What an administrator may change stands in `vocabulary/settings.py`; these are the bounds that the
+protocols or the machine set. A list, buffer, queue, loop or wait that names no bound from here (or from
+the settings) is a defect.
+"""
+
+from __future__ import annotations
+
+# ---- lines and commands of SMTP ------------------------------------------------------------------
+
+COMMAND_LINE_BYTES = 2048
+"""A command line with its CR LF. RFC 5321 section 4.5.3.1.4 asks for 512 and each extension adds to it
+(RFC 1870: 26, RFC 3461: 600, RFC 6531: 10 + 4 per path, RFC 4954 section 3: 500 on MAIL)."""
+
+AUTH_LINE_BYTES = 12_288
+"""One base64 line of an AUTH exchange (RFC 4954 section 4)."""
+
+CONTENT_LINE_BYTES = 1000
+"""A line of content with its CR LF, the dot of transparency not counted (RFC 5321 section 4.5.3.1.6)."""
+
+REPLY_LINE_BYTES = 1024
+"""A line of a reply from a peer: RFC 5321 section 4.5.3.1.5 says 512, we bear twice that."""
+
+REPLY_LINES = 100
+"""Lines of one reply from a peer; EHLO answers have about 20."""
+
+DISCARD_BYTES = 65_536
+"""Octets of an over-long command line that are read to be thrown away before the connection is closed."""
+
+PIPELINE_BYTES = 65_536
+"""Octets of pipelined commands that wait while a decision is owed; reading pauses above it."""
+
+LOCAL_PART_BYTES = 64
+"""RFC 5321 section 4.5.3.1.1."""
+
+DOMAIN_BYTES = 255
+"""RFC 5321 section 4.5.3.1.2."""
+
+PATH_BYTES = 256
+"""With its angle brackets (RFC 5321 section 4.5.3.1.3)."""
+
+PARAMETERS = 20
+"""ESMTP parameters of one MAIL or RCPT."""
+
+SMTP_UNKNOWN_COMMANDS_TEXT = 40
+"""Characters of a peer's unknown verb that we repeat to it or to the ledger."""
+
+# ---- waits (seconds) -----------------------------------------------------------------------------
+
+CLIENT_CONNECT_S = 30.0
+CLIENT_GREETING_S = 300.0
+"""RFC 5321 section 4.5.3.2.1."""
+CLIENT_COMMAND_S = 300.0
+"""MAIL and RCPT, RFC 5321 sections 4.5.3.2.2 and .3; also EHLO, STARTTLS, AUTH."""
+CLIENT_DATA_S = 120.0
+"""RFC 5321 section 4.5.3.2.4."""
+CLIENT_CONTENT_S = 180.0
+"""Each block of content, RFC 5321 section 4.5.3.2.5."""
+CLIENT_END_OF_DATA_S = 600.0
+"""RFC 5321 section 4.5.3.2.6."""
+CLIENT_QUIT_S = 5.0
+"""Politeness only: nothing depends on the answer."""
+TLS_HANDSHAKE_S = 60.0
+SERVER_CONTENT_S = 180.0
+"""Silence inside DATA, RFC 5321 section 4.5.3.2.5."""
+SWEEP_S = 1.0
+"""How often the one sweep looks at the deadlines of all connections."""
+DNS_QUERY_S = 3.0
+DNS_TOTAL_S = 15.0
+STOP_GRACE_S = 5.0
+"""From the order to stop until conversations are cut; RFC 5321 section 3.8 lets us say 421."""
+
+# ---- content -------------------------------------------------------------------------------------
+
+CONTENT_IN_ROW_BYTES = 65_536
+"""Content up to this size lives in the queue's and the mailbox's row, larger in a file of its own."""
+
+HEADER_BYTES = 262_144
+"""The header block of a message; more is 552 5.3.4 (RFC 5321 section 4.5.3.1 sets none)."""
+
+READ_BYTES = 65_536
+"""One read from a content file, one write to a socket."""
+
+SPOOL_AHEAD_BYTES = 1_048_576
+"""Content received but not yet on its way to the file; reading from the peer pauses above it."""
+
+NOTIFICATION_HEADER_BYTES = 65_536
+"""Of the original's header, returned in a notification (RFC 3462 section 2, text/rfc822-headers)."""
+
+# ---- queue and delivery --------------------------------------------------------------------------
+
+COMMIT_BATCH = 256
+"""Items of one group commit."""
+
+WRITER_QUEUE = 20_000
+"""Items waiting for a store's writer; more is StoreUnavailable."""
+
+GROUPS_IN_MEMORY = 20_000
+"""Groups that the scheduler holds; the rest waits in the store."""
+
+CONTENT_IN_MEMORY_BYTES = 67_108_864
+"""Content of fresh messages kept for the first attempt; beyond it the store is read."""
+
+ATTEMPTS_AT_ONCE = 500
+"""Outgoing connections of one worker."""
+
+MX_HOSTS = 20
+"""MX hosts taken from an answer, after sorting (RFC 5321 section 5.1 asks for all; an answer of ten
+thousand is an attack)."""
+
+ADDRESSES_PER_ATTEMPT = 10
+"""Addresses tried in one attempt (RFC 5321 section 5.1: at least two)."""
+
+DATABASE_BUSY_S = 10.0
+"""How long a writer waits for another process's write to end."""
+
+DISK_RESERVE_BYTES = 104_857_600
+"""Below this much free space mail is answered 452 4.3.1 at MAIL."""
+
+# ---- DNS -----------------------------------------------------------------------------------------
+
+DNS_CACHE_ENTRIES = 50_000
+DNS_TTL_MAX_S = 86_400
+DNS_NEGATIVE_TTL_MAX_S = 900
+"""RFC 2308 section 5 allows up to three hours; a new domain should not wait so long."""
+DNS_QUERIES_AT_ONCE = 500
+
+# ---- passwords -----------------------------------------------------------------------------------
+
+PASSWORD_BYTES = 1024
+PASSWORD_QUEUE = 64
+"""Checks waiting for the hashing pool; more is answered 454 4.7.0."""
+
+# ---- POP3 ----------------------------------------------------------------------------------------
+
+POP3_COMMAND_LINE_BYTES = 512
+"""RFC 2449 section 4 (255 and CR LF); more for long user names and base64."""
+POP3_IDLE_S = 600.0
+"""RFC 1939 section 3: at least ten minutes."""
+POP3_BAD_COMMANDS = 20
+MAILDROP_MESSAGES = 1_000_000
+
+# ---- ledger --------------------------------------------------------------------------------------
+
+LEDGER_QUEUE = 50_000
+"""Entries waiting to be written; more are dropped and counted (they never hold up mail)."""
+LEDGER_FLUSH_S = 0.5
+TRACE_ENTRIES = 10_000
+
+# ---- control socket ------------------------------------------------------------------------------
+
+CONTROL_LINE_BYTES = 1_048_576

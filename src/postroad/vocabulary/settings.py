@@ -1,0 +1,116 @@
+"""What an administrator decides, as frozen values: each component receives its own section.
+
+`app/configuration.py` reads and checks the file and makes these; the defaults here are the product's.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+
+import msgspec
+
+
+class SmarthostTls(StrEnum):
+    NONE = "none"
+    OPPORTUNISTIC = "opportunistic"
+    VERIFIED = "verified"
+
+
+class Smarthost(msgspec.Struct, frozen=True):
+    host: str
+    port: int
+    user: str = ""
+    password: str = ""
+    tls: SmarthostTls = SmarthostTls.OPPORTUNISTIC
+
+
+class Route(msgspec.Struct, frozen=True):
+    """`pattern` is a domain or "*.domain"; the first match wins."""
+
+    pattern: str
+    host: str
+    port: int
+
+
+class DeliverySettings(msgspec.Struct, frozen=True):
+    hostname: str
+    smarthost: Smarthost | None = None
+    routes: tuple[Route, ...] = ()
+    port: int = 25
+    bind: tuple[str, ...] = ()
+    private_destinations_allowed: bool = False
+    offline: bool = False
+    destination_connections: int = 20
+    recipients_per_transaction: int = 100
+    messages_per_connection: int = 100
+    connection_idle_s: float = 5.0
+
+
+class RetrySettings(msgspec.Struct, frozen=True):
+    waits: tuple[timedelta, ...] = (
+        timedelta(minutes=5),
+        timedelta(minutes=15),
+        timedelta(minutes=30),
+        timedelta(hours=1),
+        timedelta(hours=2),
+        timedelta(hours=4),
+    )
+    give_up_after: timedelta = timedelta(days=5)
+    attempts_max: int = 250
+    warn_after: timedelta = timedelta(hours=4)
+
+
+class LimitSettings(msgspec.Struct, frozen=True):
+    message_bytes: int = 52_428_800
+    recipients: int = 1000
+    hops: int = 100
+    sessions: int = 20_000
+    sessions_per_client: int = 50
+    session_s: float = 3600.0
+    messages_per_session: int = 1000
+    bad_commands: int = 10
+    command_s: float = 300.0
+    exempt: tuple[str, ...] = ()
+    """Networks (CIDR) without per-client limits."""
+
+
+class Severity(StrEnum):
+    """What a rule about clients does when it does not hold."""
+
+    OFF = "off"
+    TAG = "tag"
+    DEFER = "defer"
+    REJECT = "reject"
+
+
+class WhoMayAsk(StrEnum):
+    NEVER = "never"
+    AUTHENTICATED = "authenticated"
+    ANYONE = "anyone"
+
+
+class BareNewline(StrEnum):
+    REJECT = "reject"
+    NORMALISE = "normalise"
+
+
+class PolicySettings(msgspec.Struct, frozen=True):
+    reverse_dns: Severity = Severity.TAG
+    helo: Severity = Severity.TAG
+    sender_domain: Severity = Severity.REJECT
+    sender_host: Severity = Severity.OFF
+    own_sender: Severity = Severity.TAG
+    bare_newline: BareNewline = BareNewline.REJECT
+    trusted_networks: tuple[str, ...] = ()
+    block_clients: tuple[str, ...] = ()
+    block_senders: tuple[str, ...] = ()
+    vrfy: WhoMayAsk = WhoMayAsk.AUTHENTICATED
+
+
+class PlaintextLogin(StrEnum):
+    """POP3 USER and PASS without TLS."""
+
+    NEVER = "never"
+    LOOPBACK = "loopback"
+    ALWAYS = "always"

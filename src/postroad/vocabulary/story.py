@@ -1,0 +1,141 @@
+"""The ledger's facts: one message, one story.
+
+A step of a message's way is written as one `Entry`: the keys it is found by, and its facts. Facts that
+belong to a transaction of a store travel in that transaction's outbox; the others are recorded as they
+happen and may lose the last second in a crash.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeAlias
+
+import msgspec
+
+from postroad.vocabulary.endpoint import Endpoint, PeerFacts, TlsFacts
+from postroad.vocabulary.outcome import Outcome
+
+
+class Verdict(msgspec.Struct, frozen=True, array_like=True):
+    """One rule's word on one question, with what it was decided from."""
+
+    rule: str
+    result: str
+    """"pass", "tag", "defer" or "reject"."""
+    reason: str = ""
+
+
+class Received(msgspec.Struct, frozen=True, tag="received", kw_only=True):
+    """A message was accepted: the commit that this fact is part of is what the 250 stands for."""
+
+    at: datetime
+    listener: str
+    """"smtp", "submission", "submissions", "local"."""
+    peer: PeerFacts
+    reverse_path: str
+    recipients: tuple[str, ...]
+    message_id: str = ""
+    size_bytes: int
+    verdicts: tuple[Verdict, ...] = ()
+
+
+class Notified(msgspec.Struct, frozen=True, tag="notified", kw_only=True):
+    """This message is a notification (RFC 3464) that we wrote about `about`."""
+
+    at: datetime
+    about: str
+    action: str
+    recipients: tuple[str, ...]
+    message_id: str = ""
+    size_bytes: int
+
+
+class Attempted(msgspec.Struct, frozen=True, tag="attempted", kw_only=True):
+    """One attempt for one group, and what became of each recipient."""
+
+    at: datetime
+    destination: str
+    attempt: int
+    remote: Endpoint | None = None
+    remote_name: str = ""
+    tls: TlsFacts | None = None
+    took_ms: int = 0
+    outcomes: tuple[Outcome, ...] = ()
+    next_attempt_at: datetime | None = None
+    notification: str = ""
+    """The queue id of the notification that was queued in the same transaction."""
+
+
+class Moved(msgspec.Struct, frozen=True, tag="moved", kw_only=True):
+    """The configuration changed: the recipients of a group go another way now."""
+
+    at: datetime
+    destination: str
+    to: tuple[str, ...]
+
+
+class Fetched(msgspec.Struct, frozen=True, tag="fetched", kw_only=True):
+    """A user fetched it (POP3 RETR)."""
+
+    at: datetime
+    account: str
+    uid: int
+    remote: Endpoint
+    removed: bool = False
+    """True in the second fact, written when QUIT removed it from the mailbox."""
+
+
+class ReadByAdministrator(msgspec.Struct, frozen=True, tag="read", kw_only=True):
+    """`postroad read` showed it to an administrator."""
+
+    at: datetime
+    account: str
+    uid: int
+    by: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused", kw_only=True):
+    """We said no: at which command, to whom, in which words."""
+
+    at: datetime
+    listener: str
+    peer: PeerFacts
+    stage: str
+    """"connect", "HELO", "MAIL", "RCPT", "DATA", "content", "AUTH", ..."""
+    subject: str
+    """What was refused: an address, a name, or empty."""
+    reply: str
+    verdicts: tuple[Verdict, ...] = ()
+
+
+class Acted(msgspec.Struct, frozen=True, tag="acted", kw_only=True):
+    """An administrator did something to it."""
+
+    at: datetime
+    action: str
+    by: str
+
+
+Fact: TypeAlias = Received | Notified | Attempted | Moved | Fetched | ReadByAdministrator | Refused | Acted
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One step of a story. `keys` are the queue id, addresses (`Mailbox.key()` form) and Message-IDs
+    by which it is found; `queue_id` is empty for a refusal before there was one."""
+
+    queue_id: str
+    keys: tuple[str, ...]
+    facts: tuple[Fact, ...]
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(tuple[Entry, ...])
+
+
+def to_bytes(entries: tuple[Entry, ...]) -> bytes:
+    return _ENCODER.encode(entries)
+
+
+def from_bytes(octets: bytes) -> tuple[Entry, ...]:
+    """The inverse of to_bytes. Raises msgspec.DecodeError for anything else."""
+    return _DECODER.decode(octets)

@@ -1,0 +1,1 @@
+"""Protocol machines: octets in, events out. No clock, no socket, no store, no log."""

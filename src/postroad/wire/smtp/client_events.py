@@ -1,0 +1,108 @@
+"""What an SMTP client session is given and tells (RFC 5321)."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TypeAlias
+
+import msgspec
+
+from postroad.vocabulary.address import ReversePath
+from postroad.vocabulary.envelope import BodyType, Recipient
+from postroad.vocabulary.reply import Reply
+
+
+class TlsUse(Enum):
+    NEVER = "never"
+    IF_OFFERED = "if offered"
+    """Opportunistic: a broken handshake is the shell's to retry in clear on a new connection."""
+    REQUIRED = "required"
+    """No STARTTLS in the EHLO answer ends the session with Ended."""
+
+
+class OutgoingTransaction(msgspec.Struct, frozen=True):
+    """One mail transaction. At least one recipient. `size_bytes` is sent as SIZE= where it is announced;
+    `body`, `smtputf8`, and the DSN parameters likewise; what the server does not announce is left out
+    (whether it *may* be left out is decided before, by rules/attempt, from `Ready.extensions`)."""
+
+    reverse_path: ReversePath
+    recipients: tuple[Recipient, ...]
+    size_bytes: int
+    body: BodyType = BodyType.SEVEN_BIT
+    smtputf8: bool = False
+    ret: str = ""
+    envid: str = ""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """Notice: greeting, EHLO (or HELO), STARTTLS and AUTH are done. `extensions` maps keywords in upper case
+    to their parameters; empty after HELO."""
+
+    extensions: dict[str, str]
+    server_name: str
+
+
+class RecipientAnswered(msgspec.Struct, frozen=True):
+    """Notice: the reply to one RCPT (or, when MAIL was refused, to MAIL, once for each recipient)."""
+
+    recipient: Recipient
+    reply: Reply
+
+
+class ContentWanted(msgspec.Struct, frozen=True):
+    """Notice: 354 came and at least one recipient was accepted: `send_content` chunks, then `end_content`.
+    Not given for a transaction that was begun with its content in memory."""
+
+
+class TransactionEnded(msgspec.Struct, frozen=True):
+    """Notice: the server answered the end of the data, or the transaction failed before it. `reply` applies to
+    every recipient that was accepted in its RCPT; `accepted` are those. The session is ready for the next."""
+
+    reply: Reply
+    accepted: tuple[Recipient, ...]
+
+
+class Stage(Enum):
+    """Where a session ended; decides the wording and the risk of a duplicate."""
+
+    GREETING = "greeting"
+    EHLO = "EHLO"
+    STARTTLS = "STARTTLS"
+    TLS = "TLS handshake"
+    AUTH = "AUTH"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    CONTENT = "content"
+    END_OF_DATA = "end of data"
+    """The dot was sent and no reply came: the server may or may not have the message."""
+    IDLE = "idle"
+    QUIT = "QUIT"
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """Notice: the session is over. `reply` is the server's last word where that was the reason (a 554 greeting,
+    a refused AUTH, a 421), else None and `reason` says what happened in words for people.
+    A transaction under way got no TransactionEnded: its recipients are deferred by this."""
+
+    stage: Stage
+    reason: str
+    reply: Reply | None = None
+
+
+class LineSent(msgspec.Struct, frozen=True):
+    """Notice, only with `record=True`: for showing the conversation. Content is summed up, not quoted;
+    secrets of AUTH are never in it."""
+
+    text: str
+
+
+class LineReceived(msgspec.Struct, frozen=True):
+    """Notice, only with `record=True`."""
+
+    text: str
+
+
+ClientEvent: TypeAlias = (
+    Ready | RecipientAnswered | ContentWanted | TransactionEnded | Ended | LineSent | LineReceived
+)

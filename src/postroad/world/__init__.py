@@ -1,0 +1,1 @@
+"""The real world: clock, chance, TCP, TLS, DNS, password hashing."""
