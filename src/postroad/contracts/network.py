@@ -43,6 +43,12 @@ class Network(Protocol):
         """A TCP connection. Raises ConnectFailed (refused, unreachable, timed out)."""
         ...
 
+    async def connect_local(
+        self, factory: ProtocolFactory, path: str, *, timeout_s: float
+    ) -> tuple[asyncio.Transport, asyncio.Protocol]:
+        """A connection to a Unix socket of this machine. Raises ConnectFailed."""
+        ...
+
     async def start_tls_as_server(
         self, transport: asyncio.Transport, protocol: asyncio.Protocol
     ) -> tuple[asyncio.Transport, TlsFacts]:

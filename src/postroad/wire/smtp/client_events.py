@@ -103,6 +103,4 @@ class LineReceived(msgspec.Struct, frozen=True):
     text: str
 
 
-ClientEvent: TypeAlias = (
-    Ready | RecipientAnswered | ContentWanted | TransactionEnded | Ended | LineSent | LineReceived
-)
+ClientEvent: TypeAlias = Ready | RecipientAnswered | ContentWanted | TransactionEnded | Ended | LineSent | LineReceived

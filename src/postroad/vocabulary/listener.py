@@ -1,0 +1,28 @@
+"""The doors of the house: what a listener is for decides what its clients may do."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ListenerRole(StrEnum):
+    """The names are those of the `[listen]` section, and of the ledger."""
+
+    SMTP = "smtp"
+    """From other MTAs, for local domains only (RFC 5321)."""
+    SUBMISSION = "submission"
+    """From our users: STARTTLS, then AUTH (RFC 6409)."""
+    SUBMISSIONS = "submissions"
+    """From our users: TLS from the first octet (RFC 8314 section 3.3)."""
+    LOCAL = "local"
+    """From the machine's own Unix users, over run/submit.sock, known by their peer credentials."""
+    POP3 = "pop3"
+    POP3S = "pop3s"
+
+    @property
+    def implicit_tls(self) -> bool:
+        return self in (ListenerRole.SUBMISSIONS, ListenerRole.POP3S)
+
+    @property
+    def is_submission(self) -> bool:
+        return self in (ListenerRole.SUBMISSION, ListenerRole.SUBMISSIONS, ListenerRole.LOCAL)
