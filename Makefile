@@ -10,7 +10,7 @@ VENV   ?= .venv
 ARGS   ?=
 JOBS   ?= 2
 
-pip := $(VENV)/bin/python -m pip --quiet --disable-pip-version-check
+pip := $(VENV)/bin/python -m pip -qq --disable-pip-version-check
 compile := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-emit-find-links --no-header
 
