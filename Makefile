@@ -48,13 +48,14 @@ $(VENV)/bin/activate:
 	  { echo "This Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 
-# The stamps say which locked set is installed; the dev set holds the core.
-$(VENV)/.core: requirements.lock pyproject.toml | $(VENV)/bin/activate
+# The stamps say which locked set is installed; the dev set holds the core. pyproject.toml is not asked: it
+# changes with every lint rule. After a change of its [project.scripts], remove the environment.
+$(VENV)/.core: requirements.lock | $(VENV)/bin/activate
 	$(pip) install --require-hashes -r requirements.lock
 	$(pip) install --no-deps --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/bin/activate
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/bin/activate
 	$(pip) install --require-hashes -r requirements-dev.lock
 	$(pip) install --no-deps --editable .
 	@touch $(VENV)/.core $@
