@@ -1,9 +1,8 @@
 """Connections. The seam is asyncio's own: a service gives a `asyncio.Protocol`, the network gives it an
 `asyncio.Transport`; in the simulation the transport is a virtual one.
 
-The socket's facts are asked with `transport.get_extra_info("postroad.remote")` and `("postroad.local")`,
-both `Endpoint`; `("postroad.tls")` is `TlsFacts | None`; `("postroad.uid")` the Unix user behind a
-local socket or None.
+The facts of a connection are asked of the network that made it: `remote`, `local`, `tls`, `uid`. Ask for
+them in `connection_made` and keep them: a closed transport may no longer know.
 """
 
 from __future__ import annotations
@@ -49,13 +48,35 @@ class Network(Protocol):
         """A connection to a Unix socket of this machine. Raises ConnectFailed."""
         ...
 
+    def remote(self, transport: asyncio.BaseTransport) -> Endpoint:
+        """The other end. A Unix socket is Endpoint("unix", 0); Endpoint("", 0) if it was gone at once."""
+        ...
+
+    def local(self, transport: asyncio.BaseTransport) -> Endpoint:
+        """Our end, in the same form."""
+        ...
+
+    def tls(self, transport: asyncio.BaseTransport) -> TlsFacts | None:
+        """What TLS agreed on; None where the transport is plain. Also for a listener with TLS from the
+        first octet, whose protocols meet their transport after the handshake."""
+        ...
+
+    def uid(self, transport: asyncio.BaseTransport) -> int | None:
+        """The Unix user behind a local socket (SO_PEERCRED); None for TCP."""
+        ...
+
     async def start_tls_as_server(
         self, transport: asyncio.Transport, protocol: asyncio.Protocol
     ) -> tuple[asyncio.Transport, TlsFacts]:
         """Run the server's handshake with our certificate. The old transport must not be used any more.
 
-        The caller has paused nothing and fed nothing: octets that came before the handshake are the
-        session's to drop (`tls_started`). Raises TlsFailed; the connection is then closed.
+        Await it directly (no task of its own between): `protocol` gets `data_received` for octets inside
+        TLS in a later turn of the loop than the one in which the caller goes on, so that the caller can
+        call `tls_started` first. `connection_made` is not called again; take the transport returned.
+        Octets that came before the handshake are the session's to drop.
+
+        Raises TlsFailed: the connection is then closed and `connection_lost` follows. A caller that is
+        cancelled leaves a closed connection likewise.
         """
         ...
 
@@ -67,7 +88,7 @@ class Network(Protocol):
         server_name: str,
         verify: bool,
     ) -> tuple[asyncio.Transport, TlsFacts]:
-        """Run the client's handshake. With `verify` the certificate must be valid for `server_name`;
-        without, any certificate will do (opportunistic TLS, RFC 7435) and `verified` tells whether it
-        would have passed is not known, so it is False. Raises TlsFailed."""
+        """Run the client's handshake; otherwise as `start_tls_as_server`. With `verify` the certificate
+        must be valid for `server_name`; without, any certificate will do (opportunistic TLS, RFC 7435),
+        and as nobody checked it `verified` is False. Raises TlsFailed."""
         ...
