@@ -148,6 +148,25 @@ LEDGER_QUEUE = 50_000
 LEDGER_FLUSH_S = 0.5
 TRACE_ENTRIES = 10_000
 
+# ---- sockets -------------------------------------------------------------------------------------
+
+LISTEN_BACKLOG = 1024
+"""Connections that the kernel (or the virtual network) holds until we accept them."""
+ACCEPT_BATCH = 64
+"""Connections accepted in one turn of the loop, so that those established get theirs."""
+ACCEPT_RETRY_S = 0.5
+"""Pause of a listener when the machine has no file descriptor or memory for a connection."""
+VIRTUAL_WINDOW_BYTES = 65_536
+"""Octets on their way or unread in one direction of a virtual connection: TCP's window."""
+
 # ---- control socket ------------------------------------------------------------------------------
 
 CONTROL_LINE_BYTES = 1_048_576
+
+# ---- what an administrator is shown --------------------------------------------------------------
+
+QUEUE_LISTED = 10_000
+"""Groups that one `queue list` prints."""
+
+TRACE_MESSAGES = 50
+"""Messages, the latest, whose stories one `trace` by address tells."""
