@@ -88,6 +88,9 @@ SPOOL_AHEAD_BYTES = 1_048_576
 NOTIFICATION_HEADER_BYTES = 65_536
 """Of the original's header, returned in a notification (RFC 3462 section 2, text/rfc822-headers)."""
 
+MESSAGE_ID_TEXT = 250
+"""Octets of a Message-ID that go into the ledger (RFC 5322 section 3.6.4 sets no limit but the line's 998)."""
+
 # ---- queue and delivery --------------------------------------------------------------------------
 
 COMMIT_BATCH = 256
@@ -170,3 +173,58 @@ QUEUE_LISTED = 10_000
 
 TRACE_MESSAGES = 50
 """Messages, the latest, whose stories one `trace` by address tells."""
+
+# ---- reception -----------------------------------------------------------------------------------
+
+CONTENT_RATE_BYTES_S = 64
+"""Least average speed of a client inside DATA; less is a slow attack on our slots: 421 4.4.2."""
+
+CONTENT_RATE_WINDOW_S = 30.0
+"""How long a client is watched before its speed is judged, again and again."""
+
+SESSION_OUTPUT_BYTES = 262_144
+"""Replies that wait for a client that does not read; above it its commands are not read either."""
+
+SESSION_OUTPUT_S = 60.0
+"""How long a client may leave our replies unread, and how long a closed session may take to send its last."""
+
+LOOP_LAG_PAUSE_S = 0.25
+"""A loop that runs this late stops accepting connections."""
+
+LOOP_LAG_RESUME_S = 0.1
+"""And accepts again when it is no later than this."""
+
+POLICY_LOOKUP_S = 2.0
+"""One look-up of a rule about a client, from its start at connection or MAIL; then it counts as no answer."""
+
+POLICY_LOOKUPS_AT_ONCE = 1000
+"""Look-ups under way for rules; more count as no answer."""
+
+POLICY_NAMES = 10
+"""PTR names of one client that are followed (RFC 8601 section 2.7.3 leaves it to us; thousands are an attack)."""
+
+CLIENT_FACTS_ENTRIES = 10_000
+"""Answers about clients, kept so that the next connection need not ask."""
+
+CLIENT_FACTS_S = 60.0
+"""How long such an answer is used; the resolver's own cache follows the TTL."""
+
+AUTH_FAILURES = 5
+"""Wrong passwords on one connection, then 421 4.7.0."""
+
+AUTH_DELAY_S = 0.5
+"""The wait before the first 535; it doubles with each."""
+
+REFUSED_RECIPIENTS_DELAYED = 20
+"""Refused recipients of one session from which on each further reply is delayed (guessing of addresses)."""
+
+REFUSED_RECIPIENT_DELAY_S = 1.0
+
+REFUSED_RECIPIENTS = 100
+"""Refused recipients of one session, then 421 4.7.0."""
+
+VERDICTS_KEPT = 100
+"""Verdicts that the story of one message keeps; a thousand recipients need not a thousand rows."""
+
+POP3_SESSIONS = 5000
+"""Of one process; more are greeted with -ERR [SYS/TEMP] (RFC 3206 section 4)."""
