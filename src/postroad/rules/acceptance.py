@@ -1,0 +1,190 @@
+"""Who may send to whom: the questions of a mail transaction that need no look-up in the DNS.
+
+Pure functions over facts; `services/smtp_decisions.py` gathers the facts. Every answer is a `Ruling`:
+the reply that refuses, or None, and the verdict for the story. Rulings that carry nothing of their own
+are made once, at import.
+
+RFC 5321 sections 3.6 (relaying), 4.1.2 (paths), 4.5.1 (postmaster), 7.8; RFC 6409 section 6 (submission).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import Enum
+
+from postroad.rules.networks import NameSet
+from postroad.rules.ruling import Ruling, answered, let_through, refused
+from postroad.vocabulary.address import Mailbox, ReversePath, path_text
+from postroad.vocabulary.reply import printable
+
+
+class Place(Enum):
+    """Where a recipient's domain is, from our point of view."""
+
+    HERE = "here"
+    RELAY = "relay"
+    """Accepted here and delivered onward."""
+    OUR_ADDRESS = "our address"
+    """No domain, or an address literal that is our own end of the connection."""
+    ELSEWHERE = "elsewhere"
+
+
+class AccountState(Enum):
+    THERE = "there"
+    DISABLED = "disabled"
+    UNKNOWN = "unknown"
+
+
+# ---- recipients ----------------------------------------------------------------------------------
+
+_HERE = let_through("recipient", "a mailbox here")
+_BACKUP = let_through("relay", "we relay for this domain")
+_MAY_RELAY = let_through("relay", "this client may relay")
+# RFC 3463 section 3.2: 5.1.1 bad destination mailbox; section 3.3: 5.2.1 mailbox disabled.
+_UNKNOWN = refused("recipient", "no such mailbox", 550, "5.1.1", "No such mailbox here")
+_DISABLED = refused("recipient", "the account is disabled", 550, "5.2.1", "This mailbox is disabled")
+_RELAY_DENIED = refused(
+    "relay", "not a domain of ours, and the client may not relay", 550, "5.7.1", "Relay access denied"
+)
+_ROUTED = refused("relay", "the local part holds another route", 550, "5.7.1", "Routing inside the address is refused")
+
+
+def judge_recipient(local_part: str, place: Place, account: AccountState, may_relay: bool) -> Ruling:
+    """Whether mail for a forward-path is taken.
+
+    `account` is looked at for HERE and OUR_ADDRESS only; `may_relay` is true for our own users and for
+    trusted networks. An unknown user of ours is refused at once also to those who may relay.
+    """
+    if place is Place.HERE:
+        if account is AccountState.THERE:
+            return _HERE
+        if account is AccountState.DISABLED:
+            return _DISABLED
+        return _ROUTED if _holds_a_route(local_part) else _UNKNOWN
+    if place is Place.OUR_ADDRESS:
+        # RFC 5321 section 4.5.1: postmaster is reachable without a domain, and so at our address.
+        return _HERE if account is AccountState.THERE and local_part.lower() == "postmaster" else _UNKNOWN
+    if may_relay:
+        return _MAY_RELAY
+    if place is Place.RELAY:
+        return _ROUTED if _holds_a_route(local_part) else _BACKUP
+    return _RELAY_DENIED
+
+
+def _holds_a_route(local_part: str) -> bool:
+    """`user%other`, `other!user`, `user@other` in quotes: the next host may take it as an order to
+    relay (RFC 5321 appendix F.2 and section 7.8 are why it stops here)."""
+    return "%" in local_part or "!" in local_part or "@" in local_part
+
+
+# ---- senders -------------------------------------------------------------------------------------
+
+_NULL_PATH = let_through("sender", "a notification")
+_OWN = let_through("sender", "the account's own address")
+_OPEN = let_through("sender", "from another server")
+_LOGIN_FIRST = refused("sender", "no login", 530, "5.7.0", "Log in first (AUTH)")
+_BLOCKED_SENDER = refused("block_senders", "the sender is blocked", 550, "5.7.1", "Mail from this sender is refused")
+
+
+def judge_submission_sender(reverse_path: ReversePath, account: str, allowed: Collection[str]) -> Ruling:
+    """Whether an authenticated account may use a reverse-path: its address, or one granted to it.
+
+    `allowed` are keys (`Mailbox.key()`); `account` is the identity, empty when there is none. The null
+    reverse-path is allowed to everyone who has logged in: a mail program that sends a read receipt must use it
+    (RFC 8098 section 3), and the story names the account in any case.
+    """
+    if not account:
+        return _LOGIN_FIRST  # RFC 4954 section 6: 530 5.7.0
+    if reverse_path is None:
+        return _NULL_PATH
+    if reverse_path.key() in allowed:
+        return _OWN
+    return _not_yours(reverse_path, account)
+
+
+def judge_unix_sender(
+    reverse_path: ReversePath, user: str, trusted: bool, hostname: str, allowed: Collection[str], local: bool
+) -> Ruling:
+    """The same for a Unix user on the local socket, who needs no password.
+
+    `trusted` are root and the server's own user: any address of a local domain (`local`) or of this host.
+    Everybody else is user@hostname, or whatever the account with that `unix_user` may use (`allowed`).
+    """
+    if reverse_path is None:
+        return _NULL_PATH
+    if reverse_path.domain == hostname and (trusted or reverse_path.local_part == user):
+        return _OWN
+    if reverse_path.key() in allowed or (trusted and local):
+        return _OWN
+    return _not_yours(reverse_path, user)
+
+
+def _not_yours(reverse_path: Mailbox, who: str) -> Ruling:
+    return refused(
+        "sender",
+        f"{reverse_path} is not an address of {who}",
+        553,
+        "5.7.1",
+        f"{printable(path_text(reverse_path))} is not one of your addresses",
+    )
+
+
+def judge_blocked_sender(reverse_path: ReversePath, addresses: frozenset[str], domains: NameSet) -> Ruling | None:
+    """The administrator's `block_senders`; None when there is nothing to say."""
+    if reverse_path is not None and (reverse_path.key() in addresses or reverse_path.domain in domains):
+        return _BLOCKED_SENDER
+    return None
+
+
+def open_sender(reverse_path: ReversePath) -> Ruling:
+    """The ruling on a reverse-path that no rule objected to."""
+    return _NULL_PATH if reverse_path is None else _OPEN
+
+
+# ---- clients -------------------------------------------------------------------------------------
+
+BLOCKED_CLIENT = refused("block_clients", "the client is blocked", 554, "5.7.1", "Your host is refused here")
+TOO_MANY_SESSIONS = refused("sessions", "all sessions are taken", 421, "4.3.2", "Too many connections, try again later")
+TOO_MANY_OF_CLIENT = refused(
+    "sessions_per_client", "too many sessions of one client", 421, "4.7.0", "Too many connections from your address"
+)
+DISK_RESERVE = refused("disk", "little room is left on the disk", 452, "4.3.1", "Insufficient storage, try again later")
+
+
+def judge_connection(
+    *, sessions: int, sessions_max: int, of_client: int, of_client_max: int, exempt: bool
+) -> Ruling | None:
+    """Whether one more connection is served; the numbers count those that are there already."""
+    if sessions >= sessions_max:
+        return TOO_MANY_SESSIONS
+    if of_client >= of_client_max and not exempt:
+        return TOO_MANY_OF_CLIENT
+    return None
+
+
+# ---- VRFY ----------------------------------------------------------------------------------------
+
+_CANNOT_VERIFY = answered("vrfy", "we do not tell", 252, "2.1.5", "Cannot VRFY user, but will take the message")
+_VERIFY_SYNTAX = refused("vrfy", "not an address", 501, "5.5.4", "Syntax: VRFY address")
+
+
+def judge_verify(
+    address: Mailbox | None, *, may_ask: bool, display_name: str, state: AccountState, here: bool
+) -> Ruling:
+    """The answer to VRFY (RFC 5321 sections 3.5 and 7.3). Always holds a reply.
+
+    `address` is None when the argument is none; `here` says whether its domain is ours.
+    """
+    if not may_ask:
+        return _CANNOT_VERIFY
+    if address is None:
+        return _VERIFY_SYNTAX
+    if not here:
+        return _CANNOT_VERIFY
+    if state is AccountState.UNKNOWN:
+        return _UNKNOWN
+    if state is AccountState.DISABLED:
+        return _DISABLED
+    name = printable(display_name)
+    text = f"{name} <{printable(str(address))}>" if name else f"<{printable(str(address))}>"
+    return answered("vrfy", "told", 250, "2.1.5", text)

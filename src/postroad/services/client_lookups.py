@@ -1,0 +1,128 @@
+"""Look-ups about clients and senders, for the rules of `[policy]`: started early, shared, kept for a while.
+
+A question under way or answered lately is not asked again, whichever connection wants to know. Every
+look-up ends within POLICY_LOOKUP_S, with "temperror" if there was no answer, and never raises.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+from postroad.contracts.errors import DnsTemporary
+from postroad.contracts.resolver import Resolver
+from postroad.rules import client_policy
+from postroad.rules.client_policy import Finding, Rule
+from postroad.vocabulary.limits import (
+    CLIENT_FACTS_ENTRIES,
+    CLIENT_FACTS_S,
+    MX_HOSTS,
+    POLICY_LOOKUP_S,
+    POLICY_LOOKUPS_AT_ONCE,
+    POLICY_NAMES,
+)
+
+Found = asyncio.Future[Finding]
+
+
+class ClientLookups:
+    """Answers each question with a future; done at once where the answer is known already."""
+
+    def __init__(self, *, resolver: Resolver, hostname: str, tasks: asyncio.TaskGroup) -> None:
+        self._resolver = resolver
+        self._hostname = hostname
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._kept: dict[tuple[str, ...], tuple[float, Found]] = {}
+        self._under_way = 0
+
+    def reverse_dns(self, address: str) -> Found:
+        return self._ask((Rule.REVERSE_DNS, address), self._reverse_dns(address))
+
+    def helo(self, name: str, client: str) -> Found:
+        return self._ask((Rule.HELO, name, client), self._helo(name, client))
+
+    def sender_domain(self, domain: str) -> Found:
+        return self._ask((Rule.SENDER_DOMAIN, domain), self._sender_domain(domain))
+
+    def sender_host(self, client: str, helo: str, domain: str) -> Found:
+        return self._ask((Rule.SENDER_HOST, client, helo, domain), self._sender_host(client, helo, domain))
+
+    # ---- sharing ---------------------------------------------------------------------------------
+
+    def _ask(self, key: tuple[str, ...], question: Coroutine[None, None, Finding]) -> Found:
+        now = self._loop.time()
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] > now:
+            question.close()
+            return kept[1]
+        rule, subject = Rule(key[0]), key[-1]
+        if self._under_way >= POLICY_LOOKUPS_AT_ONCE:
+            question.close()
+            return self._done(client_policy.not_known_now(rule, subject))
+        while len(self._kept) >= CLIENT_FACTS_ENTRIES:
+            del self._kept[next(iter(self._kept))]
+        self._under_way += 1
+        task = self._tasks.create_task(self._answer(rule, subject, question, key))
+        self._kept.pop(key, None)
+        self._kept[key] = (now + CLIENT_FACTS_S, task)
+        return task
+
+    async def _answer(
+        self, rule: Rule, subject: str, question: Coroutine[None, None, Finding], key: tuple[str, ...]
+    ) -> Finding:
+        try:
+            async with asyncio.timeout(POLICY_LOOKUP_S):
+                return await question
+        except (DnsTemporary, TimeoutError):
+            self._kept.pop(key, None)  # the next to ask may have more luck
+            return client_policy.not_known_now(rule, subject)
+        finally:
+            self._under_way -= 1
+
+    def _done(self, finding: Finding) -> Found:
+        future: Found = self._loop.create_future()
+        future.set_result(finding)
+        return future
+
+    # ---- the questions ---------------------------------------------------------------------------
+
+    async def _reverse_dns(self, address: str) -> Finding:
+        names = (await self._resolver.names(address))[:POLICY_NAMES]
+        for name in names:
+            addresses = await self._resolver.addresses(name)
+            if any(client_policy.same_address(address, each) for each in addresses):
+                return client_policy.find_reverse_dns(address, names, name)
+        return client_policy.find_reverse_dns(address, names, "")
+
+    async def _helo(self, name: str, client: str) -> Finding:
+        known = name.startswith("[") or name.lower().rstrip(".") == self._hostname.lower()
+        addresses = () if known else await self._resolver.addresses(name.lower().rstrip("."))
+        return client_policy.find_helo(name, client, self._hostname, addresses)
+
+    async def _sender_domain(self, domain: str) -> Finding:
+        hosts = tuple(record.host for record in await self._resolver.mx(domain))
+        addresses = () if hosts else await self._resolver.addresses(domain)
+        return client_policy.find_sender_domain(domain, hosts, addresses)
+
+    async def _sender_host(self, client: str, helo: str, domain: str) -> Finding:
+        """The hosts are looked up one after another and only until one fits."""
+        answered = True
+        finding = client_policy.find_sender_host(client, domain, ())
+        names = [] if not helo or helo.startswith("[") else [helo.lower().rstrip(".")]
+        names.append(domain)
+        try:
+            names += [record.host for record in sorted(await self._resolver.mx(domain))[:MX_HOSTS] if record.host]
+        except DnsTemporary:
+            answered = False
+        for name in dict.fromkeys(names):
+            try:
+                finding = client_policy.find_sender_host(client, domain, await self._resolver.addresses(name))
+            except DnsTemporary:
+                answered = False
+                continue
+            if finding.result is client_policy.Result.PASS:
+                return finding
+        if not answered:
+            raise DnsTemporary("not all hosts of the sender's domain could be looked up")
+        return finding
