@@ -11,10 +11,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from postroad.message.header import Field, begins_with_field, find_body, find_fields, split_header, unfold
+from postroad.message.header import Field, begins_with_field, find_body, find_fields, finder, split_header, unfold
 from postroad.vocabulary.limits import DOMAIN_BYTES, MESSAGE_ID_TEXT
 
 __all__ = ["Prepared", "find_body", "prepare", "split_header"]
+
+
+_OURS = finder(b"received", b"return-path", b"authentication-results", b"date", b"message-id")
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -62,24 +65,35 @@ def prepare(
     if not begins_with_field(octets):
         return _without_header(octets, is_submission, date, message_id)
     header, rest = split_header(octets)
-    lowered = b"\n" + header.lower()
-    unwanted = find_fields(header, lowered, b"return-path")
-    for field in find_fields(header, lowered, b"authentication-results"):
-        if is_authserv_id(unfold(header, field), own_name):
-            unwanted.append(field)
-    ids = find_fields(header, lowered, b"message-id")
-    text = _id_text(unfold(header, ids[0])) if ids else ""
+    count = 0
+    text = ""
+    has_date = has_id = False
+    unwanted = []
+    for field in find_fields(header, _OURS):
+        match field.name:
+            case b"received":
+                count += 1
+            case b"date":
+                has_date = True
+            case b"message-id":
+                text = text if has_id else _id_text(unfold(header, field))
+                has_id = True
+            case b"return-path":
+                unwanted.append(field)
+            case b"authentication-results" if is_authserv_id(unfold(header, field), own_name):
+                unwanted.append(field)
+            case _:
+                pass
     added = b""
-    if is_submission:
-        if not ids:
-            text = message_id()
-            added = _field("Message-ID", text)
-        if not find_fields(header, lowered, b"date"):
-            added += _field("Date", date())
+    if is_submission and not has_id:
+        text = message_id()
+        added = _field("Message-ID", text)
+    if is_submission and not has_date:
+        added += _field("Date", date())
     return Prepared(
         added=added,
         octets=_cut(octets, unwanted) if unwanted else octets,
-        received_count=_count(header, lowered),
+        received_count=count,
         message_id=text,
         has_header=True,
         has_end=bool(rest),
@@ -105,17 +119,10 @@ def _without_header(
     )
 
 
-def _count(header: bytes, lowered: bytes) -> int:
-    """How many Received fields there are."""
-    if b"\nreceived " in lowered or b"\nreceived\t" in lowered:
-        return len(find_fields(header, lowered, b"received"))
-    return lowered.count(b"\nreceived:")
-
-
 def _cut(octets: bytes, unwanted: list[Field]) -> bytes:
     kept = []
     start = 0
-    for field in sorted(unwanted, key=lambda field: field.start):
+    for field in unwanted:
         kept.append(octets[start : field.start])
         start = field.end
     kept.append(octets[start:])
