@@ -43,6 +43,18 @@ PATH_BYTES = 256
 PARAMETERS = 20
 """ESMTP parameters of one MAIL or RCPT."""
 
+DOMAIN_CACHE_ENTRIES = 4096
+"""Spellings of domains whose check is remembered; the busiest domains come in every other command."""
+
+XTEXT_ENVID_BYTES = 100
+"""ENVID= (RFC 3461 section 4.4)."""
+
+XTEXT_ORCPT_BYTES = 500
+"""ORCPT= (RFC 3461 section 4.2)."""
+
+SASL_NAME_BYTES = 512
+"""An authentication or authorization identity; ours are addresses, 64 + 1 + 255 octets."""
+
 SMTP_UNKNOWN_COMMANDS_TEXT = 40
 """Characters of a peer's unknown verb that we repeat to it or to the ledger."""
 
@@ -78,6 +90,9 @@ CONTENT_IN_ROW_BYTES = 65_536
 
 HEADER_BYTES = 262_144
 """The header block of a message; more is 552 5.3.4 (RFC 5321 section 4.5.3.1 sets none)."""
+
+CONTENT_OVERRUN_BYTES = 1_048_576
+"""Content that is refused for its size is read on for its true end up to twice the limit and this much."""
 
 READ_BYTES = 65_536
 """One read from a content file, one write to a socket."""
@@ -117,6 +132,23 @@ ADDRESSES_PER_ATTEMPT = 10
 
 DATABASE_BUSY_S = 10.0
 """How long a writer waits for another process's write to end."""
+
+CHECKPOINT_PAGES = 4000
+"""The write-ahead log is carried over into the file when it has grown by so many pages: rarely enough that
+mail which is soon gone is never carried over, often enough that one round takes milliseconds."""
+
+WAL_KEPT_BYTES = 67_108_864
+"""A log that had to grow beyond this is cut back when it begins anew."""
+
+READS_WAITING = 1000
+"""Queries waiting for a store's reading thread; more is StoreUnavailable."""
+
+REOPEN_WAIT_FIRST_S = 0.1
+REOPEN_WAIT_MAX_S = 5.0
+"""Between two attempts to open a database again after its disk failed; doubled each time up to this."""
+
+INTEGRITY_COMPLAINTS = 20
+"""Lines of an integrity check; a damaged file has more than anybody reads."""
 
 DISK_RESERVE_BYTES = 104_857_600
 """Below this much free space mail is answered 452 4.3.1 at MAIL."""
