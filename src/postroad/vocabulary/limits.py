@@ -260,3 +260,6 @@ VERDICTS_KEPT = 100
 
 POP3_SESSIONS = 5000
 """Of one process; more are greeted with -ERR [SYS/TEMP] (RFC 3206 section 4)."""
+
+SENDMAIL_INPUT_BYTES = 104_857_600
+"""What `postroad sendmail` reads; the server's own limit on messages is usually lower and speaks first."""
