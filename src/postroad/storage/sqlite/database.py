@@ -5,8 +5,8 @@ file I/O in the same process loses SQLite's locks. `journal_mode=WAL` with `sync
 one sync of the log; the log is carried over into the file by a second connection (`commit.py`), never
 inside a commit.
 
-The SQL of a kind of file stands in a folder of its own: `schema.sql` is the present shape, from which new
-files are made, and `NNNN_what_it_does.sql` brings a file of version NNNN - 1 to version NNNN.
+The SQL of a kind of file stands in a folder of its own: `NNNN_what_it_does.sql` brings a file of version
+NNNN - 1 to version NNNN, and 0001 an empty one to version 1. A file is never edited once it was released.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 @dataclass(frozen=True, slots=True)
 class DatabaseKind:
     """What a file holds. `name` is for people; `application_id` is written into the file's header, so that
-    no file is taken for one of another kind; `sql` is the folder with the schema and the migrations."""
+    no file is taken for one of another kind; `sql` is the folder with the migrations."""
 
     name: str
     application_id: int
@@ -47,13 +47,9 @@ class DatabaseKind:
     cache_kib: int = 16_384
 
     def migrations(self) -> dict[int, str]:
-        """The SQL of each migration by its number."""
+        """The SQL of each migration by its number; they count from 1 without a gap."""
         found = ((_MIGRATION.fullmatch(file.name), file) for file in self.sql.iterdir())
         return {int(match[1]): file.read_text("utf-8") for match, file in found if match}
-
-    def version(self) -> int:
-        """The version of `schema.sql`: the number of the last migration, 1 where there is none yet."""
-        return max(self.migrations(), default=1)
 
 
 def sql_folder(name: str) -> Traversable:
@@ -175,40 +171,31 @@ def _configure(connection: apsw.Connection, kind: DatabaseKind) -> None:
 
 
 def _bring_up_to_date(connection: apsw.Connection, path: Path, kind: DatabaseKind) -> None:
-    """Check what the file is; make its tables, or run the migrations it lacks, each in a commit with its number."""
-    version = kind.version()
-    if _identity(connection) == (kind.application_id, version):
+    """Check what the file is and run the migrations that it lacks; a new file lacks all of them."""
+    migrations = kind.migrations()
+    newest = max(migrations)
+    identity, version = _identity(connection)
+    if (identity, version) == (kind.application_id, newest):
         return
-    # Asked again under the write lock: two processes may be opening a new file together.
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        identity, found = _identity(connection)
-        if (identity, found) == (0, 0) and _is_empty(connection):
-            connection.execute(kind.sql.joinpath("schema.sql").read_text("utf-8"))
-            connection.execute(f"PRAGMA application_id = {kind.application_id}")
-            connection.execute(f"PRAGMA user_version = {version}")
-            found = version
-        elif identity != kind.application_id:
-            raise StoreUnavailable(f"{path}: this file is no Postroad {kind.name}; move it out of the way.")
-        elif found > version:
-            raise StoreUnavailable(
-                f"{path}: written by a newer Postroad (format {found}, this one knows up to {version}). "
-                "Run that version, or restore a backup made before the upgrade."
-            )
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    for number in range(found + 1, version + 1):
-        _migrate(connection, kind.migrations()[number], number)
+    if identity != kind.application_id and not _is_empty(connection):
+        raise StoreUnavailable(f"{path}: this file is no Postroad {kind.name}; move it out of the way.")
+    if version > newest:
+        raise StoreUnavailable(
+            f"{path}: written by a newer Postroad (format {version}, this one knows up to {newest}). "
+            "Run that version, or restore a backup made before the upgrade."
+        )
+    for number in range(version + 1, newest + 1):
+        _migrate(connection, kind.application_id, migrations[number], number)
 
 
-def _migrate(connection: apsw.Connection, sql: str, number: int) -> None:
+def _migrate(connection: apsw.Connection, application_id: int, sql: str, number: int) -> None:
+    """One migration and its number in one commit."""
     connection.execute("BEGIN IMMEDIATE")
     try:
+        # Asked under the write lock: another process may be opening the same file and have been here before.
         if _identity(connection)[1] == number - 1:
             connection.execute(sql)
+            connection.execute(f"PRAGMA application_id = {application_id}")
             connection.execute(f"PRAGMA user_version = {number}")
         connection.execute("COMMIT")
     except BaseException:
