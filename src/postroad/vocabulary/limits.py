@@ -174,6 +174,9 @@ POP3_COMMAND_LINE_BYTES = 512
 POP3_IDLE_S = 600.0
 """RFC 1939 section 3: at least ten minutes."""
 POP3_BAD_COMMANDS = 20
+"""Unknown commands, commands out of order and refused passwords until the session ends."""
+POP3_OUTPUT_BYTES = 1_048_576
+"""Replies that wait to be sent; above it the next pipelined command waits."""
 MAILDROP_MESSAGES = 1_000_000
 
 # ---- ledger --------------------------------------------------------------------------------------
