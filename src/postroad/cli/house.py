@@ -1,0 +1,44 @@
+"""What the commands need of the rest: the entry module gives it, the commands only call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from postroad.services.operations.performer import PlainObject
+
+
+class House(Protocol):
+    """The system behind the commands. Everything here is ordinary blocking code that runs its own loop.
+
+    Raises OperationFailed with an exit status, ConfigurationError is turned into one with status 2."""
+
+    def perform(self, verb: str, arguments: PlainObject) -> list[PlainObject]:
+        """Ask the running server, or do it here where it is stopped."""
+        ...
+
+    def submit(self, sender: str, recipients: tuple[str, ...], content: bytes) -> PlainObject:
+        """Hand a message in over the local socket. Gives {"queue_id", "sender", "refused": [{"recipient", "reply"}]}.
+        With an empty `sender` the caller's own address is used."""
+        ...
+
+    def local_address(self) -> str:
+        """user@hostname of whoever runs the command."""
+        ...
+
+    def serve(self, *, single_process: bool, development: Path | None, debug: bool) -> int: ...
+
+    def initialise(self, folder: Path, domain: str, hostname: str, password: str) -> list[str]:
+        """Returns the lines to print."""
+        ...
+
+    def check(self) -> list[PlainObject]:
+        """{"what", "ok", "finding", "cure"} each."""
+        ...
+
+    def effective(self, *, defaults: bool) -> list[PlainObject]:
+        """{"key", "value", "source"} each."""
+        ...
+
+    def demo(self, say: Callable[[str], None]) -> int: ...

@@ -1,0 +1,50 @@
+"""Reading the plain arguments of a verb: a wrong one is told to the caller, by name."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeVar
+
+from postroad.services.operations.performer import OperationFailed, PlainObject
+from postroad.vocabulary.address import Mailbox
+from postroad.wire.smtp.paths import PathRefused, parse_domain, parse_mailbox
+
+T = TypeVar("T", str, int, bool)
+
+
+def argument(arguments: PlainObject, name: str, default: T) -> T:
+    """The argument of this name, of the type of `default`. Raises OperationFailed for another type."""
+    value = arguments.get(name, default)
+    if type(value) is not type(default):
+        raise OperationFailed(f"{name}: expected {type(default).__name__}, got {value!r}", 2)
+    return value
+
+
+def moment(arguments: PlainObject, name: str) -> datetime | None:
+    """A time in RFC 3339, aware. Raises OperationFailed for anything else; None when it is not given."""
+    text = argument(arguments, name, "")
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise OperationFailed(f"{name}: {text!r} is not a time", 2) from None
+    if at.tzinfo is None:
+        raise OperationFailed(f"{name}: {text!r} has no time zone", 2)
+    return at
+
+
+def address(text: str) -> Mailbox:
+    """A whole address with its domain. Raises OperationFailed with the reason."""
+    try:
+        return parse_mailbox(text.strip().encode("utf-8", "replace"), smtputf8=True)
+    except PathRefused as refused:
+        raise OperationFailed(f"{text!r} is no address: {refused.reason}", 2) from None
+
+
+def domain_name(text: str) -> str:
+    """A domain in lower case with A-labels. Raises OperationFailed with the reason."""
+    try:
+        return parse_domain(text.strip().encode("utf-8", "replace"), smtputf8=True)
+    except PathRefused as refused:
+        raise OperationFailed(f"{text!r} is no domain: {refused.reason}", 2) from None
