@@ -177,7 +177,9 @@ def _bring_up_to_date(connection: apsw.Connection, path: Path, kind: DatabaseKin
     identity, version = _identity(connection)
     if (identity, version) == (kind.application_id, newest):
         return
-    if identity != kind.application_id and not _is_empty(connection):
+    # Asked twice: between the two questions another process may have made the tables of the new file.
+    is_foreign = identity != kind.application_id and not _is_empty(connection)
+    if is_foreign and _identity(connection)[0] != kind.application_id:
         raise StoreUnavailable(f"{path}: this file is no Postroad {kind.name}; move it out of the way.")
     if version > newest:
         raise StoreUnavailable(

@@ -13,14 +13,14 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
 import apsw
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.storage.sqlite.commit import CommitEngine, Result, Verb
+from postroad.storage.sqlite.commit import Item, Result, Verb
 from postroad.storage.sqlite.database import is_suspect, translated
 from postroad.vocabulary.limits import (
     COMMIT_BATCH,
@@ -34,6 +34,21 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 _Waiting = tuple[Verb[Any, Any], Any, "asyncio.Future[Any]"]
+
+
+class Engine(Protocol):
+    """What carries batches out: a `CommitEngine`, or several of them behind one front. One thread at a time."""
+
+    def open(self) -> None: ...
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def commit(self, batch: Sequence[Item]) -> list[Result]: ...
+
+    def checkpoint_if_due(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Writer(Protocol):
@@ -69,10 +84,12 @@ def _resolve(future: asyncio.Future[Any], result: Result) -> None:
 
 
 class ThreadedWriter:
-    """A thread that owns a CommitEngine. To be made on the loop, with the engine open."""
+    """A thread that owns an engine. To be made on the loop, with the engine open. `batch` is the most items
+    of one call of `commit`."""
 
-    def __init__(self, engine: CommitEngine, name: str = "writer") -> None:
+    def __init__(self, engine: Engine, name: str = "writer", batch: int = COMMIT_BATCH) -> None:
         self._engine = engine
+        self._batch = batch
         self._loop = asyncio.get_running_loop()
         self._items: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -112,13 +129,13 @@ class ThreadedWriter:
         self._tell(self._closed.set_result, None)
 
     def _next_batch(self) -> list[_Waiting]:
-        """Wait for an item and take with it all that are there, at most COMMIT_BATCH; empty at the end."""
+        """Wait for an item and take with it all that are there, at most `batch`; empty at the end."""
         batch: list[_Waiting] = []
         item = self._items.get()
         try:
             while item is not None:
                 batch.append(item)
-                if len(batch) == COMMIT_BATCH:
+                if len(batch) == self._batch:
                     return batch
                 item = self._items.get_nowait()
         except queue.Empty:
@@ -172,7 +189,7 @@ class ThreadedWriter:
 class DirectWriter:
     """The same without a thread: `submit` commits before it returns."""
 
-    def __init__(self, engine: CommitEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._is_closed = False
 
@@ -193,7 +210,7 @@ class DirectWriter:
             self._engine.close()
 
 
-class _ReadingConnection:
+class ReadingConnection:
     """A connection that is opened when it is first needed, and again after the disk failed."""
 
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
@@ -222,7 +239,7 @@ class ThreadedReader:
     """One thread, one query after the other. A query fetches all its rows: an open one would stop checkpoints."""
 
     def __init__(self, connect: Callable[[], apsw.Connection], name: str = "reader") -> None:
-        self._reading = _ReadingConnection(connect)
+        self._reading = ReadingConnection(connect)
         self._loop = asyncio.get_running_loop()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._waiting = 0
@@ -252,7 +269,7 @@ class DirectReader:
     """The same without a thread."""
 
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
-        self._reading = _ReadingConnection(connect)
+        self._reading = ReadingConnection(connect)
         self._is_closed = False
 
     def read(self, query: Callable[[apsw.Connection, A], R], argument: A) -> asyncio.Future[R]:
@@ -270,9 +287,9 @@ class DirectReader:
         self._reading.close()
 
 
-def make_writer(engine: CommitEngine, *, direct: bool, name: str = "writer") -> Writer:
+def make_writer(engine: Engine, *, direct: bool, name: str = "writer", batch: int = COMMIT_BATCH) -> Writer:
     """The writer of an open engine; `direct` for a simulation."""
-    return DirectWriter(engine) if direct else ThreadedWriter(engine, name)
+    return DirectWriter(engine) if direct else ThreadedWriter(engine, name, batch)
 
 
 def make_reader(connect: Callable[[], apsw.Connection], *, direct: bool, name: str = "reader") -> Reader:
