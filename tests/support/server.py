@@ -1,0 +1,157 @@
+"""A whole Postroad server in processes of its own, as an administrator would run it, for tests from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.ports import free_port, pause, wait_for_port
+
+ROLES = ("smtp", "submission", "submissions", "pop3", "pop3s")
+PASSWORD = "correct horse battery"
+
+_CONFIGURATION = """\
+hostname = "{hostname}"
+data = "{folder}/data"
+[listen]
+smtp = ["{address}:{smtp}"]
+submission = ["{address}:{submission}"]
+submissions = ["{address}:{submissions}"]
+pop3 = ["{address}:{pop3}"]
+pop3s = ["{address}:{pop3s}"]
+[limits]
+exempt = ["127.0.0.0/8"]
+[policy]
+reverse_dns = "off"
+helo = "off"
+sender_domain = "off"
+own_sender = "off"
+"""
+
+
+class Server:
+    """`sections` is TOML put after the common part; a table given there must not be one of those above."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        hostname: str = "mx.here.example",
+        domain: str = "here.example",
+        users: Sequence[str] = ("ann", "bob"),
+        address: str = "127.0.0.1",
+        sections: str = "",
+        options: Sequence[str] = (),
+    ) -> None:
+        self.folder = folder
+        self.address = address
+        self.hostname = hostname
+        self.domain = domain
+        self.ports = {role: free_port(address) for role in ROLES}
+        self.configuration = folder / "postroad.toml"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        common = _CONFIGURATION.format(hostname=hostname, folder=folder, address=address, **self.ports)
+        self.configuration.write_text(f"{common}{sections}")
+        self.run("domain", "add", domain)
+        for user in users:
+            self.add_account(f"{user}@{domain}")
+
+    def add_account(self, address: str, password: str = PASSWORD) -> None:
+        self.run("account", "add", address, "--password-stdin", given=f"{password}\n".encode())
+
+    def run(self, *arguments: str, given: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
+        """A command of `postroad` on this server's configuration."""
+        command = [sys.executable, "-m", "postroad.cli", "--config", str(self.configuration), *arguments]
+        done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=60)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()}{self.log()}")
+        return done
+
+    def ask(self, *arguments: str) -> list[dict[str, Any]]:
+        """The objects that a command prints with --json."""
+        return [json.loads(line) for line in self.run(*arguments, "--json").stdout.splitlines()]
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "postroad.cli", "--config", str(self.configuration), "serve", *self._options]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        try:
+            for port in self.ports.values():
+                wait_for_port(self.address, port)
+        except TimeoutError as error:
+            self.kill()
+            raise AssertionError(f"{error}: {self.log()}") from None
+
+    def stop(self) -> int:
+        """Ask it to end, and wait; the exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        status = self._process.wait(30)
+        self._process = None
+        return status
+
+    def kill(self) -> None:
+        """kill -9 of all its processes at once."""
+        if self._process is not None:
+            for pid in self.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self._process.wait(10)
+            self._process = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def pids(self) -> list[int]:
+        """The supervisor first, then its workers."""
+        found = [self.pid]
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == self.pid:
+                        found.append(int(entry.name))
+        return found
+
+    def log(self) -> str:
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def queued(self) -> int:
+        return sum(report.get("queue_messages", 0) for report in self.ask("status"))
+
+    def wait_until_delivered(self, deadline_s: float = 30.0) -> None:
+        """Returns when the queue is empty. Raises AssertionError with what is left in it."""
+        end = time.monotonic() + deadline_s
+        while self.queued():
+            assert time.monotonic() < end, self.run("queue", "list").stdout.decode() + self.log()
+            pause(0.1)
+
+    def mailbox(self, user: str) -> list[bytes]:
+        """All messages of a user, looked at as an administrator."""
+        address = f"{user}@{self.domain}"
+        count = len(self.ask("read", address, "--list"))
+        return [self.run("read", address, str(number)).stdout for number in range(1, count + 1)]
+
+
+@contextlib.contextmanager
+def running_server(folder: Path, **how: Any) -> Iterator[Server]:
+    """A Server that serves within the block; arguments as for Server."""
+    server = Server(folder, **how)
+    server.start()
+    try:
+        yield server
+    finally:
+        if server._process is not None:
+            server.stop()
