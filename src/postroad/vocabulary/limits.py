@@ -103,6 +103,10 @@ SPOOL_AHEAD_BYTES = 1_048_576
 NOTIFICATION_HEADER_BYTES = 65_536
 """Of the original's header, returned in a notification (RFC 3462 section 2, text/rfc822-headers)."""
 
+NOTIFICATION_CONTENT_BYTES = 65_536
+"""An original up to this size is returned whole when RET=FULL asks for it; of a larger one its header
+(RFC 3461 section 4.3 lets us)."""
+
 MESSAGE_ID_TEXT = 250
 """Octets of a Message-ID that go into the ledger (RFC 5322 section 3.6.4 sets no limit but the line's 998)."""
 
@@ -266,3 +270,35 @@ POP3_SESSIONS = 5000
 
 SENDMAIL_INPUT_BYTES = 104_857_600
 """What `postroad sendmail` reads; the server's own limit on messages is usually lower and speaks first."""
+
+# ---- processes -----------------------------------------------------------------------------------
+
+CONTROL_PART_BYTES = 262_144
+"""A long answer over the control socket is cut into lines of about this size."""
+
+CONTROL_ANSWER_BYTES = 268_435_456
+"""One whole answer over the control socket: ten thousand groups with all their recipients."""
+
+CONTROL_ANSWER_S = 60.0
+"""How long an administrator's verb may take a worker; `queue flush` of a large queue takes seconds."""
+
+CONTROL_CLIENTS = 32
+"""Administrators' commands at once; more wait in the socket's backlog."""
+
+WORKER_START_S = 60.0
+"""From the start of a worker until it says that it is ready; a large shard is checked on opening."""
+
+WORKER_RESTART_S = (0.1, 30.0)
+"""The first wait before a dead worker is replaced, and the longest; it doubles between."""
+
+WORKER_STEADY_S = 60.0
+"""A worker that has lived so long starts again at the shortest wait."""
+
+STOP_MARGIN_S = 10.0
+"""Beyond STOP_GRACE_S, for the stores to write what they have and close; then SIGKILL."""
+
+SHARD_WAIT_S = 10.0
+"""How long a starting worker waits for another process (a command, its own predecessor) to leave the shard."""
+
+ERRORS_LOG_BYTES = 4_194_304
+"""run/errors.log is begun anew above this size; one predecessor is kept."""

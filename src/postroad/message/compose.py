@@ -1,0 +1,151 @@
+"""A new message from its plain parts, for `postroad send`: the one place that writes mail with the `email` package.
+
+What comes out is US-ASCII whatever goes in (RFC 2045, RFC 2047), unless an address itself is not: then its
+header is UTF-8 (RFC 6532) and the message must travel with SMTPUTF8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from email import policy
+from email.errors import HeaderDefect, MessageError
+from email.headerregistry import Address, AddressHeader
+from email.message import EmailMessage
+
+import msgspec
+
+_POLICY = policy.SMTP.clone(cte_type="7bit")
+
+# Types by the end of the file's name; the machine's own tables are not asked: a message is the same everywhere.
+_TYPES = {
+    "csv": "text/csv",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "gif": "image/gif",
+    "gz": "application/gzip",
+    "html": "text/html",
+    "ics": "text/calendar",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "json": "application/json",
+    "mp3": "audio/mpeg",
+    "mp4": "video/mp4",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+    "txt": "text/plain",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "xml": "application/xml",
+    "zip": "application/zip",
+}
+_ANY = "application/octet-stream"
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    filename: str
+    octets: bytes
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants to send. `from_` and `to` are addresses, with a display name or without:
+    `Ann Lee <ann@a.example>`. `date` and `message_id` are texts of those fields; "" leaves them to submission."""
+
+    from_: str
+    to: tuple[str, ...]
+    subject: str = ""
+    text: str = ""
+    cc: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    date: str = ""
+    message_id: str = ""
+
+
+class Composed(msgspec.Struct, frozen=True):
+    """`content` has CR LF line ends; `sender` and `recipients` are the bare addresses of the header."""
+
+    content: bytes
+    sender: str
+    recipients: tuple[str, ...]
+    smtputf8: bool
+
+
+def compose(draft: Draft) -> Composed:
+    """Write the message.
+
+    Raises ValueError, with a sentence for people, for what is not an address, for control characters in a
+    header field or a file name, and when there is no recipient.
+    """
+    sender = _addresses("From", (draft.from_,))
+    to = _addresses("To", draft.to)
+    cc = _addresses("Cc", draft.cc)
+    if len(sender) != 1:
+        raise ValueError("From: one address, please")
+    if not to and not cc:
+        raise ValueError("To: at least one address is needed")
+    bare = tuple(dict.fromkeys(address.addr_spec for address in (*to, *cc)))
+    international = not all(address.isascii() for address in (sender[0].addr_spec, *bare))
+    rules = _POLICY.clone(utf8=True) if international else _POLICY
+    message = EmailMessage(policy=rules)
+    message["From"] = sender
+    if to:
+        message["To"] = to
+    if cc:
+        message["Cc"] = cc
+    for name, value in (("Subject", draft.subject), ("Date", draft.date), ("Message-ID", draft.message_id)):
+        _refuse_controls(name, value)
+        if value or name == "Subject":
+            message[name] = value
+    _put_text(message, draft.text)
+    for attachment in draft.attachments:
+        _attach(message, attachment)
+    if draft.attachments:
+        # "=_" stands in no base64 or quoted-printable part (RFC 2045 section 6.7), and every part is one.
+        message.set_boundary("=_postroad_part")
+    return Composed(message.as_bytes(), sender[0].addr_spec, bare, international)
+
+
+def _addresses(name: str, texts: Sequence[str]) -> tuple[Address, ...]:
+    """The addresses of one field."""
+    found: list[Address] = []
+    for text in texts:
+        _refuse_controls(name, text)
+        probe = EmailMessage(policy=_POLICY)
+        try:
+            probe["To"] = text
+            header = probe["To"]
+            assert isinstance(header, AddressHeader)
+            addresses = header.addresses
+            defects: tuple[HeaderDefect, ...] = header.defects
+        except (MessageError, ValueError, IndexError, AttributeError):
+            # The parser of the library stumbles over some texts that are no address.
+            addresses, defects = (), ()
+        for address in addresses:
+            # A domain may be written in U-labels: the envelope's grammar turns them into A-labels.
+            if not address.username or not address.domain:
+                raise ValueError(f"{name}: {text!r} is not an address")
+        if not addresses or any("missing" in str(defect).lower() for defect in defects):
+            raise ValueError(f"{name}: {text!r} is not an address")
+        found += addresses
+    return tuple(found)
+
+
+def _refuse_controls(name: str, text: str) -> None:
+    if any(ord(c) < 32 and c != "\t" or c == "\x7f" for c in text):
+        raise ValueError(f"{name}: a line end or another control character cannot stand there")
+
+
+def _put_text(message: EmailMessage, text: str) -> None:
+    """The text as the body, in an encoding that keeps every line short (RFC 5322 section 2.1.1)."""
+    lines = text.splitlines()
+    plain = text.isascii() and all(len(line) <= 78 for line in lines) and "=_" not in text
+    others = sum(not c.isascii() for c in text)
+    encoding = "7bit" if plain else "base64" if others > len(text) // 6 else "quoted-printable"
+    message.set_content(text, charset="utf-8", cte=encoding)
+
+
+def _attach(message: EmailMessage, attachment: Attachment) -> None:
+    _refuse_controls("attachment", attachment.filename)
+    filename = attachment.filename.replace("\\", "/").rpartition("/")[2] or "attachment"
+    type_ = _TYPES.get(filename.rpartition(".")[2].lower(), _ANY)
+    main, _, sub = type_.partition("/")
+    message.add_attachment(attachment.octets, maintype=main, subtype=sub, filename=filename)
