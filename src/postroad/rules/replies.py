@@ -1,0 +1,116 @@
+"""What a next hop's replies mean for the recipients, and what it must be able to do for a message.
+
+Pure. RFC 5321 sections 4.2.1 and 4.5.3.1.10, RFC 1870 section 6.1, RFC 6152 section 3, RFC 6531 section 3.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+import msgspec
+
+from postroad.rules.attempt import status_of
+from postroad.rules.mx_order import NoWay
+from postroad.vocabulary.enhanced_status import EnhancedStatus
+from postroad.vocabulary.envelope import BodyType, Recipient
+from postroad.vocabulary.outcome import Fate, Outcome
+from postroad.vocabulary.reply import Reply
+
+MAY_HAVE_IT = (
+    "The connection ended after the message was sent and before {host} answered. It may have been delivered; "
+    "when it is sent again, it may arrive twice."
+)
+"""The one duplicate that no mailer can avoid (RFC 5321 section 6.1, RFC 1047)."""
+
+_NO_REPLY = EnhancedStatus(4, 4, 2)
+_TOO_MANY = (452, 552)
+
+
+class NextHop(msgspec.Struct, frozen=True):
+    """Who answered, for the outcomes: the host's name and its address."""
+
+    name: str = ""
+    address: str = ""
+
+
+def outcome_of(recipient: Recipient, reply: Reply, by: NextHop) -> Outcome:
+    """The recipient's outcome by the reply that decided it: 2yz taken over, 4yz deferred, 5yz failed."""
+    fate = Fate.RELAYED if reply.code < 400 else Fate.DEFERRED if reply.code < 500 else Fate.FAILED
+    return Outcome(recipient, fate, status_of(reply), "", str(reply), by.name, by.address)
+
+
+def wants_another_transaction(reply: Reply, accepted_before: int) -> bool:
+    """Whether a refused RCPT only says that this transaction is full: the recipient then goes with the next
+    one, at once. RFC 5321 section 4.5.3.1.10; 552 is what servers before RFC 2821 say."""
+    return accepted_before > 0 and reply.code in _TOO_MANY
+
+
+def softened(reply: Reply) -> Reply:
+    """A 552 to RCPT is to be taken as 452 (RFC 5321 section 4.5.3.1.10)."""
+    if reply.code != 552:
+        return reply
+    return Reply(452, reply.lines, reply.status.with_class(4) if reply.status else None)
+
+
+def outcome_of_no_way(recipient: Recipient, verdict: NoWay) -> Outcome:
+    """The outcome where no host was reached, the same for all recipients."""
+    return Outcome(
+        recipient,
+        verdict.fate,
+        verdict.status,
+        verdict.text,
+        verdict.reply,
+        verdict.remote_mta,
+        verdict.remote_address,
+    )
+
+
+def outcome_of_cut(recipient: Recipient, text: str, reply: Reply | None, by: NextHop) -> Outcome:
+    """The outcome where the session ended in the middle. Whatever the server said last (a 421, or a 5yz
+    with which it hung up), it was not about this recipient: deferred."""
+    status = _NO_REPLY if reply is None else status_of(reply).with_class(4)
+    return Outcome(recipient, Fate.DEFERRED, status, text, "" if reply is None else str(reply), by.name, by.address)
+
+
+class Lacking(Enum):
+    """What a next hop cannot do; the text is for the sender."""
+
+    SIZE = "takes messages of at most {limit} octets; this one has {size}"
+    EIGHT_BIT = "takes no 8-bit content (8BITMIME)"
+    BINARY = "takes no binary content (BINARYMIME)"
+    UTF8 = "takes no internationalised addresses or header fields (SMTPUTF8)"
+
+
+_STATUS = {
+    Lacking.SIZE: EnhancedStatus(5, 3, 4),
+    Lacking.EIGHT_BIT: EnhancedStatus(5, 6, 3),
+    Lacking.BINARY: EnhancedStatus(5, 6, 3),
+    Lacking.UTF8: EnhancedStatus(5, 6, 7),
+}
+
+
+def lacking(extensions: Mapping[str, str], *, size_bytes: int, body: BodyType, smtputf8: bool) -> Lacking | None:
+    """What the server that announced `extensions` cannot do for a message, or None if all is well.
+
+    The answer is about what the message *declares*. Before a message is returned for EIGHT_BIT or UTF8
+    the caller looks whether it needs what it declares, and asks again.
+    """
+    limit = extensions.get("SIZE", "")
+    if limit.isascii() and limit.isdigit() and 0 < int(limit[:20]) < size_bytes:
+        return Lacking.SIZE
+    if smtputf8 and "SMTPUTF8" not in extensions:
+        return Lacking.UTF8
+    if body is BodyType.EIGHT_BIT_MIME and "8BITMIME" not in extensions:
+        return Lacking.EIGHT_BIT
+    if body is BodyType.BINARY_MIME:
+        return Lacking.BINARY  # we send by DATA, which cannot carry it (RFC 3030 section 3)
+    return None
+
+
+def outcome_of_lacking(
+    recipient: Recipient, lack: Lacking, by: NextHop, *, size_bytes: int, extensions: Mapping[str, str]
+) -> Outcome:
+    """The failure of a recipient whose host cannot take this message."""
+    words = lack.value.format(limit=extensions.get("SIZE", ""), size=size_bytes)
+    return Outcome(recipient, Fate.FAILED, _STATUS[lack], f"{by.name} {words}.", "", by.name, by.address)
