@@ -85,9 +85,15 @@ class MailboxStore(Protocol):
         ...
 
     async def delivery_keys(self, older_than: datetime, limit: int) -> tuple[str, ...]:
-        """Keys that may be swept if their queue id is final."""
+        """Keys that may be swept if their queue id is final. Each call goes on where the last one ended, and an
+        empty answer ends the round: keys that cannot be swept yet do not stand before those that can."""
         ...
 
     async def forget_keys(self, keys: tuple[str, ...]) -> None: ...
+
+    async def sweep_content(self) -> int:
+        """Remove files of large content that a crash has left without a message; safe at any time. Returns how
+        many. Raises StoreUnavailable."""
+        ...
 
     async def close(self) -> None: ...

@@ -151,11 +151,38 @@ REOPEN_WAIT_FIRST_S = 0.1
 REOPEN_WAIT_MAX_S = 5.0
 """Between two attempts to open a database again after its disk failed; doubled each time up to this."""
 
+QUEUE_PAGE_GROUPS = 500
+"""Groups that an administrator's question reads, or changes, in one go: mail goes on in between."""
+
+QUEUE_IDS_AHEAD_S = 60.0
+"""How far ahead of the clock the queue remembers ids as given out, so that it need not write with each one;
+after a crash, ids run ahead of the clock by so much at most."""
+
+FILE_THREADS = 4
+"""Threads that write and read the queue's content files."""
+
 INTEGRITY_COMPLAINTS = 20
 """Lines of an integrity check; a damaged file has more than anybody reads."""
 
 DISK_RESERVE_BYTES = 104_857_600
 """Below this much free space mail is answered 452 4.3.1 at MAIL."""
+
+# ---- mailboxes -----------------------------------------------------------------------------------
+
+MAILBOX_SHARDS = 64
+"""Files that the mailboxes are spread over, by account id. Never to be changed: it says where the mail is."""
+
+MAILBOX_COMMIT_BATCH = 2048
+"""Deliveries and removals of one round of commits, one commit for each shard they touch."""
+
+CONTENT_READERS = 4
+"""Threads that read large content; a slow disk then holds up that many clients at a time, not the loop."""
+
+ORPHANS_PER_ROUND = 1000
+"""Files without a message that one round of the sweep takes from one shard."""
+
+DELIVERY_KEYS_PER_COMMIT = 1000
+"""Keys forgotten in one commit; the shard takes deliveries between two."""
 
 # ---- DNS -----------------------------------------------------------------------------------------
 
@@ -190,6 +217,10 @@ LEDGER_QUEUE = 50_000
 LEDGER_FLUSH_S = 0.5
 TRACE_ENTRIES = 10_000
 
+LEDGER_BLOB_ENTRIES = 64
+"""Recorded entries that are written as one blob: more are fewer rows, but all of a blob is looked through to
+find one entry of it."""
+
 # ---- sockets -------------------------------------------------------------------------------------
 
 LISTEN_BACKLOG = 1024
@@ -220,9 +251,6 @@ CONTENT_RATE_BYTES_S = 64
 
 CONTENT_RATE_WINDOW_S = 30.0
 """How long a client is watched before its speed is judged, again and again."""
-
-SESSION_OUTPUT_BYTES = 262_144
-"""Replies that wait for a client that does not read; above it its commands are not read either."""
 
 SESSION_OUTPUT_S = 60.0
 """How long a client may leave our replies unread, and how long a closed session may take to send its last."""

@@ -26,8 +26,8 @@ class Calls(Protocol):
         or after `close`."""
         ...
 
-    async def close(self) -> None:
-        """Wait for the calls under way. Harmless when repeated."""
+    async def close(self, last: Callable[[], None] | None = None) -> None:
+        """Wait for the calls under way, and let `last` be the last of them. Harmless when repeated."""
         ...
 
 
@@ -48,8 +48,12 @@ class ThreadedCalls:
         finally:
             self._waiting -= 1
 
-    async def close(self) -> None:
+    async def close(self, last: Callable[[], None] | None = None) -> None:
+        if self._is_closed:
+            return
         self._is_closed = True
+        if last is not None:
+            await asyncio.get_running_loop().run_in_executor(self._threads, last)
         await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
 
 
@@ -62,8 +66,11 @@ class DirectCalls:
             raise StoreUnavailable("The store is closed.")
         return function(argument)
 
-    async def close(self) -> None:
-        self._is_closed = True
+    async def close(self, last: Callable[[], None] | None = None) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            if last is not None:
+                last()
 
 
 def make_calls(*, direct: bool, threads: int, name: str) -> Calls:

@@ -1,0 +1,89 @@
+"""The content of a message in a mailbox, as the contracts' `StoredContent`.
+
+What was put before it at delivery (Return-Path) and the CR LF that it may have lacked at its end are kept
+beside it, so that a large message can be the very file that the queue received.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import BinaryIO
+
+from postroad.storage.sqlite.blocking import Calls
+from postroad.storage.sqlite.database import translating
+from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES, READ_BYTES
+
+_READ_AHEAD = 4
+"""Pieces fetched by one call into the thread."""
+
+
+class ContentInRow:
+    """Small content, read with its row."""
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._octets)
+
+    def in_memory(self) -> bytes | None:
+        return self._octets if len(self._octets) <= CONTENT_IN_ROW_BYTES else None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for chunk in _pieces(self._octets):
+            yield chunk
+
+    def file_path(self) -> str | None:
+        return None
+
+
+class ContentInFile:
+    """Large content: `head`, the file, `tail`."""
+
+    def __init__(self, head: bytes, path: str, tail: bytes, size_bytes: int, calls: Calls) -> None:
+        self._head = head
+        self._path = path
+        self._tail = tail
+        self._size_bytes = size_bytes
+        self._calls = calls
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    def in_memory(self) -> bytes | None:
+        return None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        file = await self._calls.run(_open, self._path)
+        try:
+            for chunk in _pieces(self._head):
+                yield chunk
+            while octets := await self._calls.run(_read, file):
+                for chunk in _pieces(octets):
+                    yield chunk
+        finally:
+            file.close()
+        for chunk in _pieces(self._tail):
+            yield chunk
+
+    def file_path(self) -> str | None:
+        """Only where the file is the whole of it."""
+        return None if self._head or self._tail else self._path
+
+
+def _pieces(octets: bytes) -> list[bytes]:
+    if len(octets) <= READ_BYTES:
+        return [octets] if octets else []
+    return [octets[start : start + READ_BYTES] for start in range(0, len(octets), READ_BYTES)]
+
+
+def _open(path: str) -> BinaryIO:
+    with translating(path):
+        return open(path, "rb")
+
+
+def _read(file: BinaryIO) -> bytes:
+    with translating(str(file.name)):
+        return file.read(_READ_AHEAD * READ_BYTES)

@@ -1,0 +1,121 @@
+"""Reading mailboxes: queries of one shard, and the connections they run on, opened as they are needed.
+
+Every query fetches what it needs and ends: an open one would keep the log from being carried over. A shard
+that has no file yet is empty, and asking it makes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import apsw
+import msgspec
+
+from postroad.contracts.mailbox_store import StoredMessage
+from postroad.storage.sqlite.database import translating
+from postroad.storage.sqlite.mailbox_shard import FILE_KNOWN, MailboxShard
+from postroad.storage.sqlite.moments import from_microseconds
+from postroad.storage.sqlite.writer import ReadingConnection
+from postroad.vocabulary.limits import MAILDROP_MESSAGES, ORPHANS_PER_ROUND
+from postroad.vocabulary.queue_id import QueueId
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+_UID_VALIDITY = "SELECT uid_validity FROM mailbox WHERE account_id = ?"
+_MESSAGES = "SELECT uid, size_bytes, queue_id, internal_at FROM message WHERE account_id = ? ORDER BY uid LIMIT ?"
+_CONTENT = """
+    SELECT content.head, content.tail, content.file, content.body, message.size_bytes
+    FROM message JOIN content ON content.id = message.content_id
+    WHERE message.account_id = ? AND message.uid = ?
+"""
+_KEYS = """
+    SELECT DISTINCT delivery_key FROM delivered
+    WHERE delivery_key > ? AND delivered_at < ? ORDER BY delivery_key LIMIT ?
+"""
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """`uid_validity` is 0 for a mailbox to which nothing was ever delivered."""
+
+    uid_validity: int
+    messages: tuple[StoredMessage, ...]
+
+
+ContentRow = tuple[bytes, bytes, str | None, bytes | None, int]
+"""Head, tail, file, body, and the size of all together."""
+
+
+class MailboxReads:
+    """For one thread at a time. All methods block and raise StoreUnavailable."""
+
+    def __init__(self, shards: Sequence[MailboxShard]) -> None:
+        self._shards = shards
+        self._connections: dict[int, ReadingConnection] = {}
+
+    def listing(self, account_id: int) -> Listing:
+        """At most MAILDROP_MESSAGES messages, by UID."""
+        return self._run(self._shard_of(account_id), _listing, account_id, Listing(0, ()))
+
+    def content(self, message: tuple[int, int]) -> ContentRow | None:
+        """Of (account id, UID); None when there is no such message."""
+        return self._run(self._shard_of(message[0]), _content, message, None)
+
+    def keys(self, asked: tuple[MailboxShard, str, int, int]) -> list[str]:
+        """Of one shard: at most so many keys after the one given, delivered before the moment."""
+        shard, after, before, limit = asked
+        return self._run(shard, _keys, (after, before, limit), [])
+
+    def unknown_files(self, shard: MailboxShard) -> tuple[str, ...]:
+        """Names in the shard's folder that no row knows at this moment: orphans, or on their way to a row.
+        At most ORPHANS_PER_ROUND."""
+        if not shard.path.exists():
+            return ()
+        return self._run(shard, _unknown_files, shard, ())
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    def _shard_of(self, account_id: int) -> MailboxShard:
+        return self._shards[account_id % len(self._shards)]
+
+    def _run(self, shard: MailboxShard, query: Callable[[apsw.Connection, A], R], argument: A, empty: R) -> R:
+        connection = self._connections.get(shard.number)
+        if connection is None:
+            if not shard.path.exists():
+                return empty
+            connection = self._connections[shard.number] = ReadingConnection(shard.connect)
+        return connection.run(query, argument)
+
+
+def _listing(connection: apsw.Connection, account_id: int) -> Listing:
+    messages = tuple(
+        StoredMessage(
+            uid=uid, size_bytes=size_bytes, queue_id=QueueId(queue_id), received_at=from_microseconds(internal_at)
+        )
+        for uid, size_bytes, queue_id, internal_at in connection.execute(_MESSAGES, (account_id, MAILDROP_MESSAGES))
+    )
+    return Listing(connection.execute(_UID_VALIDITY, (account_id,)).get or 0, messages)
+
+
+def _content(connection: apsw.Connection, message: tuple[int, int]) -> ContentRow | None:
+    row: ContentRow | None = connection.execute(_CONTENT, message).get
+    return row
+
+
+def _keys(connection: apsw.Connection, asked: tuple[str, int, int]) -> list[str]:
+    return [row[0] for row in connection.execute(_KEYS, asked)]
+
+
+def _unknown_files(connection: apsw.Connection, shard: MailboxShard) -> tuple[str, ...]:
+    unknown: list[str] = []
+    with translating(shard.files.path("")):
+        for name in shard.files.names():
+            if connection.execute(FILE_KNOWN, (name,)).get is None:
+                unknown.append(name)
+                if len(unknown) == ORPHANS_PER_ROUND:
+                    break
+    return tuple(unknown)
