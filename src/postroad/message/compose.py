@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from email import policy
-from email.errors import HeaderDefect, MessageError
-from email.headerregistry import Address, AddressHeader
+from email.errors import InvalidHeaderDefect, MessageError
+from email.headerregistry import Address, AddressHeader, HeaderRegistry
 from email.message import EmailMessage
 
 import msgspec
 
+_REGISTRY = HeaderRegistry()
 _POLICY = policy.SMTP.clone(cte_type="7bit")
 
 # Types by the end of the file's name; the machine's own tables are not asked: a message is the same everywhere.
@@ -99,7 +100,7 @@ def compose(draft: Draft) -> Composed:
     for attachment in draft.attachments:
         _attach(message, attachment)
     if draft.attachments:
-        # "=_" stands in no base64 or quoted-printable part (RFC 2045 section 6.7), and every part is one.
+        # "=_" stands in no base64 or quoted-printable part (RFC 2045 section 6.7); a text that has it is made one.
         message.set_boundary("=_postroad_part")
     return Composed(message.as_bytes(), sender[0].addr_spec, bare, international)
 
@@ -109,28 +110,23 @@ def _addresses(name: str, texts: Sequence[str]) -> tuple[Address, ...]:
     found: list[Address] = []
     for text in texts:
         _refuse_controls(name, text)
-        probe = EmailMessage(policy=_POLICY)
         try:
-            probe["To"] = text
-            header = probe["To"]
+            header = _REGISTRY("To", text)
+            defects = header.defects
             assert isinstance(header, AddressHeader)
-            addresses = header.addresses
-            defects: tuple[HeaderDefect, ...] = header.defects
+            addresses: tuple[Address, ...] = header.addresses
         except (MessageError, ValueError, IndexError, AttributeError):
-            # The parser of the library stumbles over some texts that are no address.
+            # The library's parser stumbles over some texts that are no address.
             addresses, defects = (), ()
-        for address in addresses:
-            # A domain may be written in U-labels: the envelope's grammar turns them into A-labels.
-            if not address.username or not address.domain:
-                raise ValueError(f"{name}: {text!r} is not an address")
-        if not addresses or any("missing" in str(defect).lower() for defect in defects):
+        invalid = any(isinstance(defect, InvalidHeaderDefect) for defect in defects)
+        if not addresses or invalid or not all(address.username and address.domain for address in addresses):
             raise ValueError(f"{name}: {text!r} is not an address")
         found += addresses
     return tuple(found)
 
 
 def _refuse_controls(name: str, text: str) -> None:
-    if any(ord(c) < 32 and c != "\t" or c == "\x7f" for c in text):
+    if any((ord(c) < 32 and c != "\t") or c == "\x7f" for c in text):
         raise ValueError(f"{name}: a line end or another control character cannot stand there")
 
 
