@@ -154,6 +154,16 @@ class QueueStore(Protocol):
     @property
     def shard(self) -> int: ...
 
+    @property
+    def epoch(self) -> int:
+        """The lease of everything this owner takes, also of a message that was handed on by memory."""
+        ...
+
+    @property
+    def lease(self) -> int:
+        """The epoch of this owner: the lease of work that is handed over in memory, without `take_due`."""
+        ...
+
     def new_id(self, now: datetime) -> QueueId:
         """A fresh id of this shard: never given out before, nor again."""
         ...
@@ -171,7 +181,8 @@ class QueueStore(Protocol):
     def settle(self, settlement: Settlement) -> asyncio.Future[None]:
         """Write the outcome of one attempt, wholly or not at all.
 
-        The future raises LeaseLost if another owner has the shard: drop the outcomes, do not retry;
+        The future raises LeaseLost if another owner has the shard, or the group is settled already: drop the
+        outcomes, do not retry;
         StoreFull or StoreUnavailable: nothing was written, settle again later.
         """
         ...
@@ -180,11 +191,15 @@ class QueueStore(Protocol):
         self, now: datetime, limit: int, taken: Callable[[QueueId, Destination], bool]
     ) -> tuple[Work, ...]:
         """Groups due at or before `now`, the longest due first, at most `limit`, without those for which
-        `taken` says that they are in hand already. Writes nothing. Raises StoreUnavailable."""
+        `taken` says that they are in hand already. Writes nothing. Raises StoreUnavailable.
+
+        `taken` may be asked from another thread and must be a mere look-up; it is asked again on the loop just
+        before this returns. Nothing is given out that was accepted or settled while this ran."""
         ...
 
     async def next_due_at(self) -> datetime | None:
-        """When the next group is due that is not yet; None when the queue is empty."""
+        """When the next group is due that `take_due` was not yet asked for (after the `now` it was last given, or
+        made due since then); None when there is none."""
         ...
 
     async def content(self, queue_id: QueueId) -> StoredContent:
