@@ -16,6 +16,9 @@ COMMAND_LINE_BYTES = 2048
 AUTH_LINE_BYTES = 12_288
 """One base64 line of an AUTH exchange (RFC 4954 section 4)."""
 
+CLIENT_AUTH_LINE_BYTES = 490
+"""A longer initial response waits for its challenge, for servers with lines of 512 (RFC 4954 section 4)."""
+
 CONTENT_LINE_BYTES = 1000
 """A line of content with its CR LF, the dot of transparency not counted (RFC 5321 section 4.5.3.1.6)."""
 
@@ -54,6 +57,12 @@ XTEXT_ORCPT_BYTES = 500
 
 SASL_NAME_BYTES = 512
 """An authentication or authorization identity; ours are addresses, 64 + 1 + 255 octets."""
+
+REPLY_CACHE_ENTRIES = 1024
+"""Reply lines of peers whose reading is remembered; most say the same few things."""
+
+COMMAND_TEXT = 200
+"""Characters of a refused command that go into the ledger."""
 
 SMTP_UNKNOWN_COMMANDS_TEXT = 40
 """Characters of a peer's unknown verb that we repeat to it or to the ledger."""
@@ -127,6 +136,43 @@ CONTENT_IN_MEMORY_BYTES = 67_108_864
 ATTEMPTS_AT_ONCE = 500
 """Outgoing connections of one worker."""
 
+CUTS_PER_ATTEMPT = 2
+"""Connections that may end under a message before its attempt counts as failed; an idle connection that the
+server had closed already is the usual first one."""
+
+TRANSACTIONS_IN_FLIGHT = 2
+"""Of one outgoing connection: one waits for its final reply, the next one's commands ride along."""
+
+REFILL_BATCH = 1000
+"""Groups taken from the store at once."""
+
+REFILL_RETRY_S = 5.0
+"""Pause after the store could not say what is due."""
+
+DUE_LOOK_S = 300.0
+"""Longest sleep of the scheduler while something is to be tried later: the clock may be set meanwhile."""
+
+SETTLE_WAIT_FIRST_S = 0.5
+SETTLE_WAIT_MAX_S = 60.0
+"""Between two tries to write an outcome down while the store is unavailable; doubled each time up to this."""
+
+LOCAL_DELIVERIES_AT_ONCE = 2000
+"""Groups on their way into mailboxes; they share commits."""
+
+CONTENT_FETCHES_AT_ONCE = 16
+"""Contents being read from the store for local delivery."""
+
+OUTBOX_BATCH = 200
+"""Blobs copied from the outbox to the ledger at once."""
+
+OUTBOX_PAUSE_S = 0.5
+"""From the first acceptance after a pause until its story is copied to the ledger."""
+
+HOUSEKEEPING_S = 3600.0
+
+DELIVERY_KEYS_OLDER_THAN_S = 86_400.0
+"""Delivery keys younger than this are not even looked at by the sweep."""
+
 MX_HOSTS = 20
 """MX hosts taken from an answer, after sorting (RFC 5321 section 5.1 asks for all; an answer of ten
 thousand is an attack)."""
@@ -167,6 +213,9 @@ INTEGRITY_COMPLAINTS = 20
 DISK_RESERVE_BYTES = 104_857_600
 """Below this much free space mail is answered 452 4.3.1 at MAIL."""
 
+DISK_LOOK_S = 1.0
+"""How long the answer to "how much is free" is kept."""
+
 # ---- mailboxes -----------------------------------------------------------------------------------
 
 MAILBOX_SHARDS = 64
@@ -191,12 +240,29 @@ DNS_TTL_MAX_S = 86_400
 DNS_NEGATIVE_TTL_MAX_S = 900
 """RFC 2308 section 5 allows up to three hours; a new domain should not wait so long."""
 DNS_QUERIES_AT_ONCE = 500
+DNS_FAILURE_TTL_S = 2.0
+"""How long a failed look-up is not asked again (RFC 2308 section 7.1 allows five minutes; mail waits for it)."""
+DNS_CNAMES = 8
+"""Aliases followed for one question."""
+DNS_SERVERS = 3
+"""Name servers asked, like resolv.conf(5)."""
+DNS_ROUNDS = 2
+"""How often each of them is asked before a look-up has failed."""
+DNS_UDP_BYTES = 1232
+"""The answer we say we can take over UDP (RFC 6891 section 6.2.5; no fragments on any sane path)."""
+DNS_FORGERIES = 32
+"""Datagrams that do not fit the question; after so many somebody is guessing, and the query is given up."""
+DNS_RECORDS = 200
+"""Records kept of one answer."""
 
 # ---- passwords -----------------------------------------------------------------------------------
 
 PASSWORD_BYTES = 1024
 PASSWORD_QUEUE = 64
 """Checks waiting for the hashing pool; more is answered 454 4.7.0."""
+PASSWORD_CACHE_S = 600.0
+"""How long a success is remembered; POP3 clients come every few minutes."""
+PASSWORD_CACHE_ENTRIES = 10_000
 
 # ---- POP3 ----------------------------------------------------------------------------------------
 
@@ -225,10 +291,14 @@ find one entry of it."""
 
 LISTEN_BACKLOG = 1024
 """Connections that the kernel (or the virtual network) holds until we accept them."""
-ACCEPT_BATCH = 64
-"""Connections accepted in one turn of the loop, so that those established get theirs."""
-ACCEPT_RETRY_S = 0.5
-"""Pause of a listener when the machine has no file descriptor or memory for a connection."""
+ACCEPT_RETRY_S = 1.0
+"""How often a listener is looked after: one that the loop gave up, for want of file descriptors, listens again."""
+TLS_SHUTDOWN_S = 5.0
+"""Wait for the peer's close_notify, which nothing depends on; then the connection is closed."""
+TLS_RELOAD_S = 1.0
+"""How often, at most, the certificate's files are looked at for a change."""
+UNIX_PATH_BYTES = 107
+"""A Unix socket's path (sockaddr_un, unix(7))."""
 VIRTUAL_WINDOW_BYTES = 65_536
 """Octets on their way or unread in one direction of a virtual connection: TCP's window."""
 
