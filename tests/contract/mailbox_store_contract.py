@@ -33,10 +33,11 @@ class SealedFile:
     def __init__(self, path: Path, octets: bytes) -> None:
         path.write_bytes(octets)
         self._path = path
+        self._size_bytes = len(octets)
 
     @property
     def size_bytes(self) -> int:
-        return self._path.stat().st_size
+        return self._size_bytes
 
     def in_memory(self) -> bytes | None:
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import BinaryIO
 
+from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.blocking import Calls
 from postroad.storage.sqlite.database import translating
 from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES, READ_BYTES
@@ -56,15 +57,19 @@ class ContentInFile:
         return None
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        missing = self._size_bytes - len(self._head) - len(self._tail)
         file = await self._calls.run(_open, self._path)
         try:
             for chunk in _pieces(self._head):
                 yield chunk
             while octets := await self._calls.run(_read, file):
+                missing -= len(octets)
                 for chunk in _pieces(octets):
                     yield chunk
         finally:
             file.close()
+        if missing:
+            raise StoreUnavailable(f"{self._path}: the file is damaged: its size is not what it was at delivery.")
         for chunk in _pieces(self._tail):
             yield chunk
 

@@ -59,7 +59,7 @@ class MailboxShard:
         self.files = ContentFiles(folder / "content" / f"{number:02d}")
         self._vfs = vfs
         self._linked: list[str] = []
-        self._engine = CommitEngine(self.connect, self._sync_names, self._remove_files)
+        self.engine = CommitEngine(self.connect, self._sync_names, self._remove_files)
         self.file_failures = 0
         """Files that could not be removed when they should have been; the sweep tries again."""
 
@@ -69,18 +69,18 @@ class MailboxShard:
 
     def commit(self, batch: Sequence[Item]) -> list[Result]:
         """One transaction for the batch, as CommitEngine.commit."""
-        if not self._engine.is_open:
+        if not self.engine.is_open:
             try:
-                self._engine.open()
+                self.engine.open()
             except StoreUnavailable as error:
                 return [type(error)(*error.args) for _ in batch]
-        return self._engine.commit(batch)
+        return self.engine.commit(batch)
 
     def checkpoint_if_due(self) -> None:
-        self._engine.checkpoint_if_due()
+        self.engine.checkpoint_if_due()
 
     def close(self) -> None:
-        self._engine.close()
+        self.engine.close()
 
     def take_content(self, delivery: Delivery) -> tuple[int, tuple[bytes, bytes, str | None, bytes | None]]:
         """The size of the message, and head, tail, file and body of its row; large content gets its file.
@@ -118,7 +118,7 @@ class MailboxShard:
         names = [name for _, _, result in done if isinstance(result, Removed) for name in result.files]
         linked, self._linked = self._linked, []
         try:
-            names += [name for name in linked if self._engine.connection.execute(FILE_KNOWN, (name,)).get is None]
+            names += [name for name in linked if self.engine.connection.execute(FILE_KNOWN, (name,)).get is None]
         except apsw.Error:
             self.file_failures += 1
         for name in names:
