@@ -13,25 +13,19 @@ transitions.py what may come when. Choices of ours:
 
 from __future__ import annotations
 
-from collections import deque
-
-from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.limits import (
     AUTH_LINE_BYTES,
     COMMAND_LINE_BYTES,
-    SERVER_CONTENT_S,
+    COMMAND_TEXT,
     SMTP_UNKNOWN_COMMANDS_TEXT,
-    TLS_HANDSHAKE_S,
 )
-from postroad.vocabulary.reply import Reply, printable, reply
-from postroad.wire import sasl
-from postroad.wire.line_buffer import LineBuffer, LineFault
+from postroad.vocabulary.reply import Reply, printable
+from postroad.wire.line_buffer import LineFault
 from postroad.wire.session import Wait
 from postroad.wire.smtp import replies
 from postroad.wire.smtp.commands import (
     ABSENT_VERBS,
     FOREIGN_VERBS,
-    parse_auth,
     parse_greeting,
     parse_mail,
     parse_rcpt,
@@ -49,11 +43,11 @@ from postroad.wire.smtp.events import (
     RecipientGiven,
     SenderGiven,
     ServerEvent,
-    TransactionDropped,
 )
 from postroad.wire.smtp.parameters import SyntaxRefused
-from postroad.wire.smtp.server_profile import ServerProfile, words_of
-from postroad.wire.smtp.server_state import State, Transaction
+from postroad.wire.smtp.server_beginning import ServerBeginning
+from postroad.wire.smtp.server_profile import words_of
+from postroad.wire.smtp.server_state import Transaction
 from postroad.wire.smtp.transitions import GREETING_VERBS, TRANSITIONS, Phase, Verb, next_phase
 
 _CONTENT_ASKED = ContentAsked()
@@ -65,75 +59,18 @@ _UNANSWERED_WORDS: dict[type, Reply] = {
 }
 
 
-class ServerSession:
+class ServerSession(ServerBeginning):
     """One connection of one client. See wire/session.py for the methods all sessions have."""
 
-    __slots__ = (
-        "_challenge",
-        "_closing",
-        "_content",
-        "_data_refused",
-        "_ended",
-        "_events",
-        "_greeted",
-        "_identity",
-        "_lines",
-        "_messages",
-        "_offences",
-        "_out",
-        "_phase",
-        "_profile",
-        "_question",
-        "_tls",
-        "_transaction",
-    )
-
-    def __init__(self, profile: ServerProfile, tls: TlsFacts | None = None) -> None:
-        """`tls` is given when the connection began with a handshake (RFC 8314 section 3.3)."""
-        self._profile = profile
-        self._tls = tls
-        self._lines = LineBuffer()
-        self._out: list[bytes] = []
-        self._events: deque[ServerEvent] = deque()
-        self._question: ServerEvent | None = None
-        self._greeted: Greeted | None = None
-        self._identity = profile.identity
-        self._transaction: Transaction | None = None
-        self._challenge: sasl.Challenge | None = None
-        self._content: ContentReader | None = None
-        self._data_refused = False
-        self._ended = False
-        self._closing: Reply | None = None
-        self._offences = self._messages = 0
-        self._phase = Phase.HELD
-        if not profile.greeting_held:
-            self.greet()
+    __slots__ = ()
 
     # ---- what the outside does -------------------------------------------------------------------
-
-    def greet(self) -> None:
-        """Send the 220; only needed with `greeting_held`. A client that spoke before it is refused."""
-        if self._phase is not Phase.HELD:
-            return
-        self._phase = Phase.CONNECTED
-        if len(self._lines):
-            self._refuse("", replies.SPOKEN_TOO_EARLY, close=True)
-        else:
-            self._out.append(words_of(self._profile).greeting.wire)
 
     def receive_data(self, data: bytes) -> None:
         if not data:
             self._ended = True
         elif self._phase is not Phase.CLOSED:
             self._lines.append(data)
-
-    def data_to_send(self) -> bytes:
-        out = self._out
-        if not out:
-            return b""
-        octets = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        return octets
 
     def next_event(self) -> ServerEvent | Wait:
         while True:
@@ -173,11 +110,7 @@ class ServerSession:
             case Greeted():
                 self._answer_greeting(question, given)
             case CredentialsGiven():
-                assert given is not None, "credentials are right or wrong"
-                assert given.code >= 400, "say `authenticated` to accept"
-                self._move(Verb.RESPONSE, given)
-                if given.code >= 500:
-                    self._count_offence()
+                self._answer_credentials(given)
             case _:
                 assert given is not None, f"{question} wants a reply"
                 self._out.append(given.wire)
@@ -196,61 +129,12 @@ class ServerSession:
         if self._closing is not None:
             self.shut_down(self._closing)
 
-    def tls_started(self, facts: TlsFacts) -> None:
-        """The handshake succeeded. RFC 3207 section 4.2: all that was learned before it is forgotten."""
-        assert self._phase is Phase.STARTING_TLS, self._phase
-        self._lines.clear()
-        self._greeted = None
-        self._identity = self._profile.identity
-        self._phase = next_phase(self._phase, Verb.TLS_STARTED, 220)
-        self._tls = facts
-
     def timed_out(self) -> None:
         """Patience has run out (RFC 5321 section 4.5.3.2.7). While our own answer is owed nothing happens."""
         if self._question is None and self._phase is not Phase.CLOSED:
             if self._phase is not Phase.STARTING_TLS:
                 self._out.append(replies.TIMED_OUT.wire)
             self._close("the client was silent for too long")
-
-    def shut_down(self, last_word: Reply) -> None:
-        """End the session: with `last_word` where a reply can be understood, after the open answer if one is
-        owed, and silently inside the content or a handshake (RFC 5321 section 3.8)."""
-        if self._question is not None:
-            self._closing = last_word
-            return
-        self._closing = None
-        if self._phase not in (Phase.CLOSED, Phase.CONTENT, Phase.STARTING_TLS):
-            self._out.append(last_word.wire)
-        self._close("the server shut the session down")
-
-    # ---- what the outside sees -------------------------------------------------------------------
-
-    @property
-    def state(self) -> State:
-        return State(
-            self._phase,
-            self._greeted,
-            self._tls,
-            self._identity,
-            self._transaction,
-            self._challenge,
-            self._data_refused,
-        )
-
-    @property
-    def transaction(self) -> Transaction | None:
-        """What was accepted of the open transaction; also while ContentEnded is in question."""
-        return self._transaction
-
-    @property
-    def buffered_bytes(self) -> int:
-        return len(self._lines)
-
-    @property
-    def patience_s(self) -> float:
-        if self._phase is Phase.CONTENT:
-            return SERVER_CONTENT_S
-        return TLS_HANDSHAKE_S if self._phase is Phase.STARTING_TLS else self._profile.command_s
 
     # ---- lines -----------------------------------------------------------------------------------
 
@@ -277,7 +161,7 @@ class ServerSession:
             try:
                 self._take_command(line)
             except SyntaxRefused as refused:
-                self._refuse(printable(line.decode("ascii", "replace"), 200), refused.reply)
+                self._refuse(_without_secrets(line), refused.reply)
         return True
 
     def _take_command(self, line: bytes) -> None:
@@ -326,13 +210,8 @@ class ServerSession:
         elif verb is Verb.QUIT:
             self._out.append(replies.BYE.wire)
             self._close("QUIT")
-        elif not self._profile.tls_available and self._tls is None:
-            self._refuse("STARTTLS", replies.NOT_IMPLEMENTED)
-        elif self._tls is not None:
-            self._refuse("STARTTLS", replies.TLS_ALREADY)
         else:
-            self._drop("STARTTLS")
-            self._move(verb, replies.READY_FOR_TLS)
+            self._take_starttls()
 
     def _take_unknown(self, word: bytes) -> None:
         """What is no command here: of another extension, of another protocol, or of nothing at all."""
@@ -433,102 +312,7 @@ class ServerSession:
         self._transaction = None
         self._move(Verb.END_OF_DATA, given)
 
-    # ---- greeting and AUTH -----------------------------------------------------------------------
 
-    def _answer_greeting(self, question: Greeted, given: Reply | None) -> None:
-        if given is not None:
-            assert given.code >= 400, "None accepts a greeting"
-            self._out.append(given.wire)
-            return
-        self._drop(question.verb)
-        self._greeted = question
-        words = words_of(self._profile)
-        if question.verb == "HELO":
-            accepted = words.helo
-        elif self._tls is None:
-            accepted = words.ehlo
-        else:
-            accepted = words.ehlo_authenticated if self._identity else words.ehlo_in_tls
-        self._move(Verb(question.verb), accepted)
-
-    def _take_auth(self, argument: bytes) -> None:
-        asked = parse_auth(argument)
-        if not self._profile.auth_offered:
-            raise SyntaxRefused(replies.NOT_IMPLEMENTED)
-        if self._identity:
-            raise SyntaxRefused(replies.AUTH_ALREADY)
-        if self._tls is None or asked.mechanism not in self._profile.auth_offered:
-            self._refuse("AUTH", replies.MECHANISM_UNKNOWN)
-            return
-        try:
-            self._follow(sasl.start(asked.mechanism, asked.initial))
-        except sasl.SaslFault as fault:
-            self._auth_failed(_REPLY_TO_FAULT[type(fault)])
-
-    def _take_response(self, line: bytes) -> None:
-        challenge = self._challenge
-        assert challenge is not None
-        try:
-            self._follow(sasl.respond(challenge, line))
-        except sasl.SaslFault as fault:
-            self._auth_failed(_REPLY_TO_FAULT[type(fault)])
-
-    def _follow(self, step: sasl.Step) -> None:
-        self._phase = Phase.AUTHENTICATING
-        if isinstance(step, sasl.Challenge):
-            self._challenge = step
-            self._out.append(reply(334, step.text.decode()).wire)
-        else:
-            mechanism = self._challenge.mechanism if self._challenge else "PLAIN"
-            self._challenge = None
-            self._ask(CredentialsGiven(mechanism, step.authorization_id, step.name, step.password))
-
-    def _auth_failed(self, answer: Reply) -> None:
-        self._challenge = None
-        self._phase = Phase.READY
-        self._refuse("AUTH", answer)
-
-    # ---- endings ---------------------------------------------------------------------------------
-
-    def _ask(self, question: ServerEvent) -> None:
-        self._question = question
-        self._events.append(question)
-
-    def _move(self, verb: Verb, given: Reply) -> None:
-        self._out.append(given.wire)
-        phase = self._phase
-        self._phase = TRANSITIONS[phase, verb].get(given.code // 100, phase)
-
-    def _refuse(self, command: str, answer: Reply, *, close: bool = False, offence: bool = True) -> None:
-        """Say no ourselves; after too many of it, 421 instead, and the end (RFC 5321 section 7.8)."""
-        self._offences += offence
-        if self._offences > self._profile.bad_commands and not close:
-            answer, close = replies.TOO_MANY_ERRORS, True
-        self._out.append(answer.wire)
-        self._events.append(CommandRefused(command, answer))
-        if close:
-            self._close(str(answer))
-
-    def _count_offence(self) -> None:
-        self._offences += 1
-        if self._offences > self._profile.bad_commands:
-            self.shut_down(replies.TOO_MANY_ERRORS)
-
-    def _drop(self, reason: str) -> None:
-        if self._transaction is not None:
-            self._transaction = None
-            self._events.append(TransactionDropped(reason))
-
-    def _close(self, reason: str) -> None:
-        self._drop(reason)
-        self._content = None
-        self._challenge = None
-        self._lines.clear()
-        self._phase = Phase.CLOSED
-
-
-_REPLY_TO_FAULT: dict[type[sasl.SaslFault], Reply] = {
-    sasl.Cancelled: replies.AUTH_CANCELLED,
-    sasl.BadBase64: replies.BAD_BASE64,
-    sasl.BadCredentials: replies.BAD_CREDENTIALS,
-}
+def _without_secrets(line: bytes) -> str:
+    """A refused command for the ledger; of AUTH the verb alone, what follows may be a password."""
+    return "AUTH" if line[:5].upper() == b"AUTH " else printable(line.decode("ascii", "replace"), COMMAND_TEXT)

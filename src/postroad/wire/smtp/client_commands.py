@@ -1,0 +1,65 @@
+"""The command lines a client sends (RFC 5321 section 4.1.1), and the EHLO answer it goes by.
+
+A parameter is sent only when its extension was announced. Values that could hold a CR or LF do not exist; that
+they do not is asserted once more, for here is where it would hurt.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from postroad.vocabulary.address import ReversePath, path_text
+from postroad.vocabulary.envelope import BodyType, Recipient
+from postroad.vocabulary.limits import DOMAIN_CACHE_ENTRIES
+from postroad.vocabulary.reply import Reply
+from postroad.wire.smtp.client_events import OutgoingTransaction
+
+
+@lru_cache(maxsize=DOMAIN_CACHE_ENTRIES)
+def path_octets(path: ReversePath) -> bytes:
+    text = path_text(path)
+    assert all(c >= " " and c != "\x7f" for c in text), "a path holds no control characters"
+    return text.encode("utf-8")
+
+
+def mail_line(transaction: OutgoingTransaction, extensions: dict[str, str]) -> bytes:
+    line = b"MAIL FROM:" + path_octets(transaction.reverse_path)
+    if not extensions:
+        return line + b"\r\n"
+    if "SIZE" in extensions:
+        line += b" SIZE=%d" % transaction.size_bytes
+    if transaction.body is not BodyType.SEVEN_BIT and "8BITMIME" in extensions:
+        line += b" BODY=" + transaction.body.encode()
+    if transaction.smtputf8 and "SMTPUTF8" in extensions:
+        line += b" SMTPUTF8"
+    if (transaction.ret or transaction.envid) and "DSN" in extensions:
+        line += _parameter(b" RET=", transaction.ret) + _parameter(b" ENVID=", transaction.envid)
+    return line + b"\r\n"
+
+
+def rcpt_line(recipient: Recipient, extensions: dict[str, str]) -> bytes:
+    line = b"RCPT TO:" + path_octets(recipient.forward_path)
+    if (recipient.notify or recipient.original) and "DSN" in extensions:
+        line += _parameter(b" NOTIFY=", ",".join(recipient.notify)) + _parameter(b" ORCPT=", recipient.original)
+    return line + b"\r\n"
+
+
+def _parameter(keyword: bytes, value: str) -> bytes:
+    if not value:
+        return b""
+    assert value.isprintable(), "a parameter's value holds no control characters"
+    assert " " not in value, "a parameter's value holds no space"
+    return keyword + value.encode("utf-8")
+
+
+def extensions_of(answer: Reply) -> dict[str, str]:
+    """The keywords of an EHLO answer in upper case, with their parameters (RFC 5321 section 4.1.1.1)."""
+    extensions: dict[str, str] = {}
+    for line in answer.lines[1:]:
+        keyword, _, parameters = line.strip().partition(" ")
+        if keyword[:5].upper() == "AUTH=":
+            # The spelling of before RFC 2554, which some still send beside the right one.
+            keyword, parameters = "AUTH", f"{keyword[5:]} {parameters}"
+        if keyword:
+            extensions.setdefault(keyword.upper(), parameters.strip())
+    return extensions
