@@ -13,6 +13,7 @@ from postroad.contracts.errors import DnsTemporary
 from postroad.contracts.resolver import Resolver
 from postroad.rules import client_policy
 from postroad.rules.client_policy import Finding, Rule
+from postroad.services.errands import Errands
 from postroad.vocabulary.limits import (
     CLIENT_FACTS_ENTRIES,
     CLIENT_FACTS_S,
@@ -28,10 +29,10 @@ Found = asyncio.Future[Finding]
 class ClientLookups:
     """Answers each question with a future; done at once where the answer is known already."""
 
-    def __init__(self, *, resolver: Resolver, hostname: str, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, *, resolver: Resolver, hostname: str, errands: Errands) -> None:
         self._resolver = resolver
         self._hostname = hostname
-        self._tasks = tasks
+        self._errands = errands
         self._loop = asyncio.get_running_loop()
         self._kept: dict[tuple[str, ...], tuple[float, Found]] = {}
         self._under_way = 0
@@ -63,10 +64,10 @@ class ClientLookups:
         while len(self._kept) >= CLIENT_FACTS_ENTRIES:
             del self._kept[next(iter(self._kept))]
         self._under_way += 1
-        task = self._tasks.create_task(self._answer(rule, subject, question, key))
+        found = self._errands.start(self._answer(rule, subject, question, key))
         self._kept.pop(key, None)
-        self._kept[key] = (now + CLIENT_FACTS_S, task)
-        return task
+        self._kept[key] = (now + CLIENT_FACTS_S, found)
+        return found
 
     async def _answer(
         self, rule: Rule, subject: str, question: Coroutine[None, None, Finding], key: tuple[str, ...]

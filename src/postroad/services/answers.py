@@ -1,0 +1,38 @@
+"""What a decision may say to the shell of a connection, beside a plain Reply (a 421 ends it)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, NamedTuple, TypeAlias
+
+from postroad.vocabulary.reply import Reply
+
+
+class Plain(Enum):
+    ACCEPT = "accept"
+    """Yes, in the session's own words."""
+    NOTICE = "notice"
+    """Nothing was asked, nothing is answered."""
+
+
+class Identified(NamedTuple):
+    """AUTH succeeded."""
+
+    identity: str
+
+
+class Pending(NamedTuple):
+    """The decision waits: when `future` is done, `then(future)` gives the answer.
+
+    `though_gone`: `then` must run also when the client has gone meanwhile, because it settles what
+    was begun; its answer is then dropped.
+    """
+
+    future: asyncio.Future[Any]
+    then: Callable[[asyncio.Future[Any]], Answer]
+    though_gone: bool = False
+
+
+Answer: TypeAlias = Reply | Plain | Identified | Pending

@@ -1,0 +1,72 @@
+"""One group in hand: what the scheduler carries from taking it to having its outcome written down."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TypeAlias
+
+from postroad.contracts.queue_store import StoredContent, Work
+from postroad.vocabulary.destination import Destination
+from postroad.vocabulary.endpoint import Endpoint, TlsFacts
+from postroad.vocabulary.envelope import Recipient
+from postroad.vocabulary.outcome import Outcome
+from postroad.vocabulary.queue_id import QueueId
+
+GroupKey: TypeAlias = tuple[QueueId, Destination]
+
+
+class Parcel:
+    """A group, its content as far as it is here, and what is known of its recipients so far.
+
+    `unsent` are the recipients that are in no transaction now and have no outcome; the attempt is over when
+    `outcomes` has one for each recipient of the work. `content` is None until it was fetched from the store;
+    `began_s` is the loop's time when it was taken up, NEVER_BEGAN before; `cuts` counts the connections
+    that ended under it; `held_bytes` is what it weighs in memory.
+    """
+
+    __slots__ = ("began_s", "content", "cuts", "held_bytes", "key", "next_hop_reports", "outcomes", "remote",
+                 "remote_name", "tls", "unsent", "work")  # fmt: skip
+
+    def __init__(self, work: Work, content: bytes | StoredContent | None = None) -> None:
+        self.work = work
+        self.key: GroupKey = (work.queue_id, work.destination)
+        self.content = content
+        self.held_bytes = len(content) if isinstance(content, bytes) else 0
+        self.unsent: tuple[Recipient, ...] = work.recipients
+        self.outcomes: list[Outcome] = []
+        self.began_s = NEVER_BEGAN
+        self.cuts = 0
+        self.remote: Endpoint | None = None
+        self.remote_name = ""
+        self.tls: TlsFacts | None = None
+        self.next_hop_reports = False
+
+    @property
+    def is_concluded(self) -> bool:
+        return len(self.outcomes) >= len(self.work.recipients)
+
+    def in_memory(self) -> bytes | None:
+        """The content as one piece of octets, if it is here and small."""
+        content = self.content
+        if content is None or isinstance(content, bytes):
+            return content
+        return content.in_memory()
+
+
+NEVER_BEGAN = -1.0
+
+
+def fresh_work(queue_id: QueueId, destination: Destination, recipients: tuple[Recipient, ...], like: Work) -> Work:
+    """The work of another group of the same message."""
+    return Work(queue_id, destination, recipients, like.envelope, like.size_bytes, like.queued_at, 0, False, like.lease)
+
+
+def age_ms(began_s: float, now_s: float) -> int:
+    """How long the attempt took, for the story."""
+    return 0 if began_s == NEVER_BEGAN else int((now_s - began_s) * 1000)
+
+
+def earliest(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return min(one, other)

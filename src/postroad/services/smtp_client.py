@@ -1,0 +1,117 @@
+"""The client of one SMTP connection, as far as we know it, and what that lets it do."""
+
+from __future__ import annotations
+
+from postroad.contracts.directory import Account
+from postroad.services.reception_parts import Desk
+from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.endpoint import Endpoint, PeerFacts, TlsFacts
+from postroad.vocabulary.listener import ListenerRole
+
+_ROOT = 0
+
+
+class SmtpClient:
+    """Its address, names, TLS and identity. What STARTTLS makes void is forgotten by `tls_started`."""
+
+    __slots__ = ("_allowed", "_allowed_of", "_desk", "_facts", "account", "esmtp", "helo", "host", "local", "remote",
+                 "role", "tls", "trusted", "uid", "unix_user")  # fmt: skip
+
+    def __init__(
+        self,
+        desk: Desk,
+        role: ListenerRole,
+        *,
+        remote: Endpoint,
+        local: Endpoint,
+        tls: TlsFacts | None,
+        uid: int | None,
+    ) -> None:
+        self._desk = desk
+        self.role = role
+        self.remote = remote
+        self.local = local
+        self.tls = tls
+        self.uid = uid
+        self.helo = ""
+        self.esmtp = False
+        self.host = ""
+        self.account = ""
+        """The address that AUTH proved, or of the account of the Unix user; empty for a stranger."""
+        self.unix_user = ""
+        self.trusted = False
+        """May relay without an identity (`trusted_networks`); on the local socket: may use any local address."""
+        self._facts: PeerFacts | None = None
+        self._allowed_of: Account | None = None
+        self._allowed: frozenset[str] = frozenset()
+        if role is ListenerRole.LOCAL:
+            self._know_unix_user()
+        elif not role.is_submission:
+            self.trusted = remote.address in desk.trusted
+
+    def _know_unix_user(self) -> None:
+        if self.uid is None:
+            return
+        self.unix_user = self._desk.user_name(self.uid) or str(self.uid)
+        self.trusted = self.uid in (_ROOT, self._desk.settings.own_uid)
+        account = self._desk.directory.account_by_unix_user(self.unix_user)
+        if account is not None and not account.disabled:
+            self.account = str(account.address)
+
+    @property
+    def is_stranger(self) -> bool:
+        return not self.account and not self.trusted and self.role is not ListenerRole.LOCAL
+
+    def facts(self) -> PeerFacts:
+        """For trace fields and the ledger; the same object until something changes."""
+        if self._facts is None:
+            self._facts = PeerFacts(
+                remote=self.remote,
+                local=self.local,
+                helo=self.helo,
+                esmtp=self.esmtp,
+                tls=self.tls,
+                account=self.account,
+                uid=self.uid,
+                host=self.host,
+            )
+        return self._facts
+
+    def greeted(self, verb: str, name: str) -> None:
+        self.helo = name
+        self.esmtp = verb != "HELO"
+        self._facts = None
+
+    def authenticated(self, account: str) -> None:
+        self.account = account
+        self._facts = None
+
+    def confirmed(self, host: str) -> None:
+        """The reverse DNS led back to the client."""
+        if host != self.host:
+            self.host = host
+            self._facts = None
+
+    def tls_started(self, tls: TlsFacts) -> None:
+        """RFC 3207 section 4.2: what the client said before is forgotten."""
+        self.tls = tls
+        self.helo = ""
+        self.esmtp = False
+        self._facts = None
+
+    def allowed_senders(self) -> frozenset[str]:
+        """Keys of the addresses that the client's account may use: its own and those granted to it, as the
+        directory has them now; none when the account is gone or disabled. Raises StoreUnavailable."""
+        if not self.account:
+            return frozenset()
+        local_part, _, domain = self.account.rpartition("@")
+        if self.role is ListenerRole.LOCAL:
+            account = self._desk.directory.account_by_unix_user(self.unix_user)
+        else:
+            account = self._desk.directory.account(Mailbox(local_part.strip('"'), domain))
+        if account is None or account.disabled:
+            return frozenset()
+        if account is not self._allowed_of:
+            self._allowed_of = account
+            self._allowed = frozenset([account.address.key(), *(each.key() for each in account.grants)])
+        return self._allowed

@@ -1,0 +1,195 @@
+"""One SMTP connection: what the session asks is carried to the decisions, and the answers back.
+
+The session says what is asked (wire/smtp/server.py), the decisions what is answered
+(services/smtp_decisions.py); here an answer that has to wait is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from postroad.contracts.errors import StoreUnavailable
+from postroad.services.answers import Answer, Identified, Pending, Plain
+from postroad.services.client_screen import ClientScreen
+from postroad.services.connection import Connection, House
+from postroad.services.reception_parts import Desk
+from postroad.services.smtp_client import SmtpClient
+from postroad.services.smtp_decisions import STORE_UNAVAILABLE, SmtpDecisions
+from postroad.services.sweep import NEVER
+from postroad.vocabulary.endpoint import TlsFacts
+from postroad.vocabulary.limits import CONTENT_RATE_BYTES_S, CONTENT_RATE_WINDOW_S
+from postroad.vocabulary.listener import ListenerRole
+from postroad.vocabulary.reply import Reply, reply
+from postroad.vocabulary.story import Verdict
+from postroad.wire.session import Wait
+from postroad.wire.smtp.server import ServerSession
+from postroad.wire.smtp.server_profile import ServerProfile
+
+SHUTTING_DOWN = reply(421, "The server is being stopped, try again later", status="4.3.2")
+_SESSION_TOO_LONG = reply(421, "This session has lasted long enough, open a new one", status="4.4.2")
+
+Admit = Callable[["SmtpConnection", SmtpClient], Reply | None]
+
+
+class SmtpConnection(Connection):
+    def __init__(self, house: House, desk: Desk, role: ListenerRole, profile: ServerProfile, admit: Admit) -> None:
+        super().__init__(house)
+        self._desk = desk
+        self._role = role
+        self._profile = profile
+        self._admit = admit
+        self._smtp: ServerSession | None = None
+        self._decisions: SmtpDecisions | None = None
+        self._pending: Pending | None = None
+        self._last_word: Reply | None = None
+        self._over_at = NEVER
+        self._content_bytes = 0
+        self._judged_at = NEVER
+        self._patient_until = NEVER
+
+    # ---- Connection -------------------------------------------------------------------------------
+
+    def begin(self, transport: asyncio.Transport) -> ServerSession | None:
+        network, desk = self._desk.network, self._desk
+        tls = network.tls(transport)
+        client = SmtpClient(
+            desk,
+            self._role,
+            remote=self.remote,
+            local=network.local(transport),
+            tls=tls,
+            uid=network.uid(transport) if self._role is ListenerRole.LOCAL else None,
+        )
+        refusal = self._admit(self, client)
+        if refusal is not None:
+            transport.write(refusal.wire)
+            return None
+        screened = client.is_stranger and not self._role.is_submission and not desk.screen_plan.is_empty
+        screen = ClientScreen(desk.screen_plan, desk.lookups, self.remote.address) if screened else None
+        self._decisions = SmtpDecisions(desk, client, screen)
+        self._over_at = self._loop.time() + desk.limits.session_s
+        self._smtp = ServerSession(self._profile, tls)
+        return self._smtp
+
+    def advance(self) -> tuple[Wait, bool]:
+        session, decisions = self._smtp, self._decisions
+        assert session is not None
+        assert decisions is not None
+        acted = False
+        while True:
+            event = session.next_event()
+            if isinstance(event, Wait):
+                return event, acted
+            acted = True
+            answer = decisions.decide(event)
+            if answer is not Plain.NOTICE and not self._give(answer):
+                return Wait.NEED_ANSWER, True
+
+    def _give(self, answer: Answer) -> bool:
+        """Hand an answer to the session; False when it has to be waited for."""
+        session = self._smtp
+        assert session is not None
+        while isinstance(answer, Pending):
+            if not answer.future.done():
+                self.parked = True
+                self._pending = answer
+                answer.future.add_done_callback(self._resume)
+                return False
+            answer = self._then(answer)
+        if answer is Plain.ACCEPT:
+            session.answer(None)
+        elif isinstance(answer, Reply):
+            session.answer(answer)
+        elif isinstance(answer, Identified):
+            session.authenticated(answer.identity)
+        return True
+
+    @staticmethod
+    def _then(pending: Pending) -> Answer:
+        try:
+            return pending.then(pending.future)
+        except StoreUnavailable:
+            return STORE_UNAVAILABLE
+
+    def _resume(self, done: asyncio.Future[Any]) -> None:
+        """What was waited for is there."""
+        pending, self._pending = self._pending, None
+        self.parked = False
+        assert pending is not None
+        try:
+            if not self.gone:
+                if self._give(self._then(pending)):
+                    self._judged_at = NEVER  # the client was not asked to speak meanwhile
+                    self.run()
+            elif pending.though_gone:
+                self._then(pending)
+            elif not done.cancelled():
+                done.exception()  # nobody is left to be told
+        except asyncio.CancelledError:
+            self.abort()  # the process stops; what waits was never answered
+        except Exception as failure:
+            self._break(failure)
+
+    def finished(self) -> None:
+        if self._decisions is not None:
+            self._decisions.cut(committing=self._pending is not None and self._pending.though_gone)
+
+    def secured(self, facts: TlsFacts) -> None:
+        assert self._decisions is not None
+        self._decisions.client.tls_started(facts)
+
+    def unsecured(self, reason: str) -> None:
+        assert self._decisions is not None
+        self._decisions.note_refusal("STARTTLS", "", None, Verdict("tls", "reject", reason))
+
+    def between_commands(self, now: float) -> bool:
+        """Outside of a transaction a session may be ended: the server stops, or it has lasted too long."""
+        assert self._decisions is not None
+        assert self._smtp is not None
+        if self._decisions.transaction is not None:
+            return False
+        if self._last_word is None and now > self._over_at:
+            self._last_word = _SESSION_TOO_LONG
+        if self._last_word is None:
+            return False
+        self._smtp.shut_down(self._last_word)
+        return True
+
+    # ---- time -------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self._content_bytes += len(data)
+        super().data_received(data)
+
+    def patience_until(self, now: float) -> float:
+        self._patient_until = super().patience_until(now)
+        if not self._in_content:
+            self._judged_at = NEVER
+        elif self._judged_at == NEVER:
+            self._watch_rate(now)
+        return min(self._patient_until, self._judged_at)
+
+    @property
+    def _in_content(self) -> bool:
+        transaction = self._decisions.transaction if self._decisions is not None else None
+        return transaction is not None and transaction.intake is not None
+
+    def _watch_rate(self, now: float) -> None:
+        self._content_bytes = 0
+        self._judged_at = now + CONTENT_RATE_WINDOW_S
+
+    def overdue(self, now: float) -> None:
+        """A client that trickles its content is as silent as one that says nothing."""
+        enough = self._content_bytes >= CONTENT_RATE_BYTES_S * CONTENT_RATE_WINDOW_S
+        if self._judged_at <= now < self._patient_until and enough and not self._closing:
+            self._watch_rate(now)
+            self.deadline = min(self._patient_until, self._judged_at)
+        else:
+            super().overdue(now)
+
+    def stop(self) -> None:
+        """Say 421 4.3.2 as soon as no transaction is open (RFC 5321 section 3.8)."""
+        self._last_word = SHUTTING_DOWN
+        self.run()

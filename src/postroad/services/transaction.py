@@ -1,0 +1,94 @@
+"""A mail transaction under way: one value in one field, kept or dropped whole (RFC 5321 section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from postroad.contracts.queue_store import NewMessage, StoredContent
+from postroad.services.content_intake import ContentIntake
+from postroad.vocabulary.address import Mailbox, path_text
+from postroad.vocabulary.endpoint import PeerFacts
+from postroad.vocabulary.envelope import BodyType, Envelope, Recipient
+from postroad.vocabulary.limits import VERDICTS_KEPT
+from postroad.vocabulary.listener import ListenerRole
+from postroad.vocabulary.outcome import Group
+from postroad.vocabulary.story import Entry, Received, Verdict
+from postroad.wire.smtp.events import SenderGiven
+
+
+class Transaction:
+    """From MAIL to the answer to the end of the data."""
+
+    __slots__ = ("_seen", "intake", "recipients", "screened", "sender", "verdicts")
+
+    def __init__(self, sender: SenderGiven, verdict: Verdict) -> None:
+        self.sender = sender
+        self.recipients: list[Recipient] = []
+        self.verdicts: list[Verdict] = [verdict]
+        self.screened = False
+        """The rules about the client let it through."""
+        self.intake: ContentIntake | None = None
+        self._seen: set[Mailbox | str] = set()
+
+    def is_new(self, identity: Mailbox | str) -> bool:
+        """Whether this recipient was not given before; the same one many times is one delivery."""
+        if identity in self._seen:
+            return False
+        self._seen.add(identity)
+        return True
+
+    def note(self, verdict: Verdict) -> None:
+        """Keep a verdict for the story; what was said just before is not said again."""
+        if verdict is not self.verdicts[-1] and len(self.verdicts) < VERDICTS_KEPT:
+            self.verdicts.append(verdict)
+
+    def only_recipient(self) -> Mailbox | None:
+        return self.recipients[0].forward_path if len(self.recipients) == 1 else None
+
+    def message(
+        self,
+        content: bytes | StoredContent,
+        *,
+        at: datetime,
+        role: ListenerRole,
+        peer: PeerFacts,
+        routing: Callable[[tuple[Recipient, ...]], tuple[Group, ...]],
+        verdicts: tuple[Verdict, ...],
+    ) -> NewMessage:
+        """The message as the queue takes it, and the fact that tells of it."""
+        intake, sender = self.intake, self.sender
+        assert intake is not None
+        recipients = tuple(self.recipients)
+        body = sender.body
+        if body is BodyType.SEVEN_BIT and intake.eight_bit:
+            body = BodyType.EIGHT_BIT_MIME
+        path = sender.reverse_path
+        keys = [intake.queue_id, *(each.forward_path.key() for each in recipients)]
+        if path is not None:
+            keys.append(path.key())
+        if intake.message_id:
+            keys.append(intake.message_id)
+        received = Received(
+            at=at,
+            listener=role.value,
+            peer=peer,
+            reverse_path=path_text(path),
+            recipients=tuple([str(each.forward_path) for each in recipients]),
+            message_id=intake.message_id,
+            size_bytes=len(content) if isinstance(content, bytes) else content.size_bytes,
+            verdicts=(*self.verdicts, *verdicts),
+        )
+        return NewMessage(
+            queue_id=intake.queue_id,
+            envelope=Envelope(path, recipients, body, sender.smtputf8, sender.ret, sender.envid),
+            content=content,
+            groups=routing(recipients),
+            queued_at=at,
+            story=Entry(intake.queue_id, tuple(keys), (received,)),
+        )
+
+    def drop(self) -> None:
+        """Nothing of it is kept."""
+        if self.intake is not None:
+            self.intake.discard()
