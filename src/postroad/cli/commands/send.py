@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import sys
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import click
 
 from postroad.cli.house import House
 from postroad.cli.output import json_option, safe, say_json
-from postroad.services.operations.compose import Attachment, Draft, compose_draft
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.services.operations.sendmail_input import read_letter
+from postroad.services.operations.writing import write_letter
 
 
 @click.command()
@@ -39,14 +38,14 @@ def send(
     """Write and submit a mail."""
     house: House = context.obj
     text = sys.stdin.read() if body == "-" else body
-    draft = Draft(
+    letter = write_letter(
         sender=sender or house.local_address(),
         recipients=recipients,
         subject=subject,
         text=text,
-        attachments=tuple(_attachment(path) for path in attach),
+        attachments=[(path.name, _octets(path)) for path in attach],
     )
-    result = house.submit(sender, recipients, compose_draft(draft))
+    result = house.submit(letter.sender if sender else "", letter.recipients, letter.content)
     _report(result, as_json)
     if follow and result["queue_id"]:
         from postroad.cli.commands.trace import trace
@@ -97,13 +96,11 @@ def _from(full_name: str, address: str) -> str:
     return f'"{full_name}" <{address}>' if full_name else address
 
 
-def _attachment(path: Path) -> Attachment:
+def _octets(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise OperationFailed(f"{path} cannot be attached: {error.strerror}", 66) from None
-    kind, encoding = mimetypes.guess_type(path.name)
-    return Attachment(path.name, content, "application/octet-stream" if kind is None or encoding else kind)
 
 
 def _report(result: PlainObject, as_json: bool) -> None:
