@@ -276,6 +276,17 @@ POP3_OUTPUT_BYTES = 1_048_576
 """Replies that wait to be sent; above it the next pipelined command waits."""
 MAILDROP_MESSAGES = 1_000_000
 
+# ---- directory -----------------------------------------------------------------------------------
+
+DIRECTORY_CACHE_ENTRIES = 20_000
+"""Addresses whose account, or absence, is remembered: some 15 MB; more accounts than that are read again."""
+
+DIRECTORY_RECHECK_S = 0.2
+"""How long a change by another process may go unnoticed; the contract says a second."""
+
+DIRECTORY_LOOKUP_BUSY_S = 0.25
+"""How long a lookup, which is made on the loop, waits for SQLite's locks; readers wait only during a recovery."""
+
 # ---- ledger --------------------------------------------------------------------------------------
 
 LEDGER_QUEUE = 50_000

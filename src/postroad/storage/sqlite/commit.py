@@ -43,6 +43,10 @@ Result = Any
 """What the verb returned, or the exception that the item failed with."""
 
 
+def _no_beginning(connection: apsw.Connection) -> None:
+    """The hook of stores that need not know when a batch begins."""
+
+
 def _nothing(connection: apsw.Connection, done: Sequence[Done]) -> None:
     """The hook of stores that have nothing to add to a batch."""
 
@@ -55,6 +59,7 @@ class CommitEngine:
     """The writing connection of one database, and a second one for checkpoints. For one thread at a time.
 
     connect        opens a connection; called again after a failure of the disk. Raises StoreUnavailable
+    begin_batch    is called first in the transaction of a batch, and once more when the batch is run again
     finish_batch   adds to the transaction of a batch, before its commit, what all its items share
     after_commit   is told what was done; must not raise
     """
@@ -64,8 +69,10 @@ class CommitEngine:
         connect: Callable[[], apsw.Connection],
         finish_batch: Callable[[apsw.Connection, Sequence[Done]], None] = _nothing,
         after_commit: Callable[[Sequence[Done]], None] = _nothing_after,
+        begin_batch: Callable[[apsw.Connection], None] = _no_beginning,
     ) -> None:
         self._connect = connect
+        self._begin_batch = begin_batch
         self._finish_batch = finish_batch
         self._after_commit = after_commit
         self._name = ""
@@ -135,6 +142,7 @@ class CommitEngine:
     def _write(self, connection: apsw.Connection, batch: Sequence[Item]) -> list[Result]:
         connection.execute("BEGIN IMMEDIATE")
         try:
+            self._begin_batch(connection)
             results = _together(connection, batch)
         except Exception as error:
             if isinstance(error, apsw.Error) and is_suspect(error):
@@ -142,6 +150,7 @@ class CommitEngine:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
+            self._begin_batch(connection)
             results = _one_by_one(connection, batch)
         done = [
             (verb, argument, result)

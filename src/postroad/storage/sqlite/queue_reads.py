@@ -1,0 +1,139 @@
+"""The queue's questions: what is due, what is there. Each runs on the reading connection and fetches all it needs.
+
+A question about the whole queue is asked page by page (QUEUE_PAGE_GROUPS), so that others come in between and
+no read transaction stays open for long: it would keep the log from beginning anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import apsw
+
+from postroad.contracts.queue_store import QueueFilter, Work
+from postroad.storage.sqlite.moments import to_microseconds
+from postroad.storage.sqlite.queue_rows import EntryRow, matches, work_of
+from postroad.vocabulary.destination import Destination
+from postroad.vocabulary.limits import QUEUE_PAGE_GROUPS
+from postroad.vocabulary.queue_id import QueueId, from_number, to_number
+
+_DUE = """
+    SELECT message, destination FROM recipient_group
+    WHERE due_at <= ? ORDER BY due_at, message, destination
+"""
+_WORK = """
+    SELECT g.message, g.destination, g.recipients, g.attempts, g.warned, m.envelope, m.size_bytes, m.queued_at
+    FROM recipient_group AS g JOIN message AS m ON m.id = g.message
+    WHERE g.message = ? AND g.destination = ?
+"""
+_ENTRIES = """
+    SELECT g.message, g.destination, g.recipients, m.envelope, m.size_bytes, m.queued_at, g.due_at, g.attempts, g.last
+    FROM recipient_group AS g JOIN message AS m ON m.id = g.message
+    WHERE (g.message, g.destination) > (?, ?) AND g.message <= ? AND m.queued_at < ?
+    ORDER BY g.message, g.destination LIMIT ?
+"""
+_NUMBER_MAX = (1 << 63) - 1
+
+
+@contextmanager
+def _snapshot(connection: apsw.Connection) -> Iterator[None]:
+    """Several statements that see the same moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+class DueQuestion(NamedTuple):
+    now: int
+    limit: int
+    taken: Callable[[QueueId, Destination], bool]
+    lease: int
+
+
+def due_work(connection: apsw.Connection, question: DueQuestion) -> list[Work]:
+    """Groups to be tried, the longest due first. Those in hand are passed over on the index alone."""
+    destinations: dict[str, Destination] = {}
+    chosen: list[tuple[int, str]] = []
+    with _snapshot(connection):
+        due = connection.execute(_DUE, (question.now,))
+        for message, text in due:
+            destination = destinations.get(text)
+            if destination is None:
+                destination = destinations[text] = Destination.parse(text)
+            if not question.taken(from_number(message), destination):
+                chosen.append((message, text))
+                if len(chosen) >= question.limit:
+                    break
+        due.close(True)
+        rows = [connection.execute(_WORK, key).get for key in chosen]
+    return [work_of(row, question.lease) for row in rows]
+
+
+def next_due(connection: apsw.Connection, after: int) -> int | None:
+    found: int | None = connection.execute("SELECT min(due_at) FROM recipient_group WHERE due_at > ?", (after,)).get
+    return found
+
+
+class StoredRow(NamedTuple):
+    octets: bytes | None
+    size_bytes: int
+
+
+def content_of(connection: apsw.Connection, number: int) -> StoredRow | None:
+    """None when there is no such message; octets None when they are in a file."""
+    row = connection.execute(
+        "SELECT c.octets, m.size_bytes FROM message AS m LEFT JOIN content AS c ON c.id = m.id WHERE m.id = ?",
+        (number,),
+    ).get
+    return None if row is None else StoredRow(*row)
+
+
+class PageQuestion(NamedTuple):
+    filter: QueueFilter
+    after: tuple[int, str]
+
+
+class Page(NamedTuple):
+    """`last` is where the next page begins; None at the end."""
+
+    rows: list[EntryRow]
+    last: tuple[int, str] | None
+
+
+def entries_page(connection: apsw.Connection, question: PageQuestion) -> Page:
+    """The groups among the next QUEUE_PAGE_GROUPS that fit the filter."""
+    filter = question.filter
+    after, up_to = question.after, _NUMBER_MAX
+    if filter.queue_id:
+        try:
+            up_to = to_number(filter.queue_id)
+        except ValueError:
+            return Page([], None)
+        after = max(after, (up_to, ""))
+    before = _NUMBER_MAX if filter.before is None else to_microseconds(filter.before)
+    rows: list[Any] = connection.execute(_ENTRIES, (*after, up_to, before, QUEUE_PAGE_GROUPS)).fetchall()
+    last = (rows[-1][0], rows[-1][1]) if len(rows) == QUEUE_PAGE_GROUPS else None
+    return Page([row for row in rows if matches(row, filter)], last)
+
+
+def counts(connection: apsw.Connection, now: int) -> dict[str, int]:
+    with _snapshot(connection):
+        messages, size_bytes = connection.execute("SELECT count(*), ifnull(sum(size_bytes), 0) FROM message").get
+        groups = connection.execute("SELECT count(*) FROM recipient_group").get
+        due = connection.execute("SELECT count(*) FROM recipient_group WHERE due_at <= ?", (now,)).get
+    return {"messages": messages, "groups": groups, "due": due, "bytes": size_bytes}
+
+
+def known(connection: apsw.Connection, numbers: list[int]) -> list[int]:
+    """Those of the messages that are there."""
+    query = "SELECT 1 FROM message WHERE id = ?"
+    with _snapshot(connection):
+        return [number for number in numbers if connection.execute(query, (number,)).get is not None]
+
+
+def outbox(connection: apsw.Connection, limit: int) -> tuple[tuple[int, bytes], ...]:
+    return tuple(connection.execute("SELECT number, entries FROM outbox ORDER BY number LIMIT ?", (limit,)))

@@ -1,0 +1,80 @@
+"""How the queue's nouns stand in its rows: MessagePack in blobs, moments as numbers, ids as numbers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from postroad.contracts.queue_store import QueueEntry, QueueFilter, Work
+from postroad.storage.sqlite.moments import from_microseconds
+from postroad.vocabulary.destination import Destination
+from postroad.vocabulary.envelope import Envelope, Recipient
+from postroad.vocabulary.queue_id import from_number
+
+_ENCODER = msgspec.msgpack.Encoder()
+_ENVELOPE = msgspec.msgpack.Decoder(Envelope)
+_RECIPIENTS = msgspec.msgpack.Decoder(tuple[Recipient, ...])
+
+recipients_to_bytes = _ENCODER.encode
+recipients_from_bytes = _RECIPIENTS.decode
+
+
+def envelope_to_bytes(envelope: Envelope) -> bytes:
+    """Without its recipients: they stand in the groups, and there once."""
+    return _ENCODER.encode(
+        Envelope(envelope.reverse_path, (), envelope.body, envelope.smtputf8, envelope.ret, envelope.envid)
+    )
+
+
+WorkRow = tuple[int, str, bytes, int, int, bytes, int, int]
+"""message, destination, recipients, attempts, warned, envelope, size_bytes, queued_at"""
+
+
+def work_of(row: WorkRow, lease: int) -> Work:
+    message, destination, recipients, attempts, warned, envelope, size_bytes, queued_at = row
+    return Work(
+        queue_id=from_number(message),
+        destination=Destination.parse(destination),
+        recipients=_RECIPIENTS.decode(recipients),
+        envelope=_ENVELOPE.decode(envelope),
+        size_bytes=size_bytes,
+        queued_at=from_microseconds(queued_at),
+        attempts=attempts,
+        warned=bool(warned),
+        lease=lease,
+    )
+
+
+EntryRow = tuple[int, str, bytes, bytes, int, int, int, int, str]
+"""message, destination, recipients, envelope, size_bytes, queued_at, due_at, attempts, last"""
+
+
+def entry_of(row: EntryRow) -> QueueEntry:
+    message, destination, recipients, envelope, size_bytes, queued_at, due_at, attempts, last = row
+    reverse_path = _ENVELOPE.decode(envelope).reverse_path
+    return QueueEntry(
+        queue_id=from_number(message),
+        destination=destination,
+        reverse_path="" if reverse_path is None else str(reverse_path),
+        recipients=tuple(str(recipient.forward_path) for recipient in _RECIPIENTS.decode(recipients)),
+        size_bytes=size_bytes,
+        queued_at=from_microseconds(queued_at),
+        due_at=from_microseconds(due_at),
+        attempts=attempts,
+        last=last,
+    )
+
+
+def matches(row: EntryRow, filter: QueueFilter) -> bool:
+    """Whether the group fits what SQL was not asked: the recipients' domain and the sender."""
+    if filter.domain:
+        domain = filter.domain.lower()
+        if all(recipient.forward_path.domain != domain for recipient in _RECIPIENTS.decode(row[2])):
+            return False
+    if filter.sender:
+        reverse_path = _ENVELOPE.decode(row[3]).reverse_path
+        asked = filter.sender.lower()
+        if reverse_path is None:
+            return asked == "<>"
+        asked = asked.removeprefix("<").removesuffix(">")
+        return asked in (reverse_path.domain, str(reverse_path).lower())
+    return True
