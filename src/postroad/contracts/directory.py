@@ -70,12 +70,12 @@ class Directory(Protocol):
         ...
 
     async def add_account(self, account: Account) -> Account:
-        """`id` is ignored and given; returns the account with it. Raises AlreadyThere; NotThere if the
-        domain is not local."""
+        """`id` is ignored and given; returns the account with it. Raises AlreadyThere, also for a Unix user who
+        has an account; NotThere if the domain is not local."""
         ...
 
     async def change_account(self, account: Account) -> None:
-        """Everything but id and address. Raises NotThere."""
+        """Everything but id and address. Raises NotThere; AlreadyThere for another account's Unix user."""
         ...
 
     async def remove_account(self, address: Mailbox) -> Account:

@@ -1,0 +1,93 @@
+"""Queries of directory.db, and how its rows become accounts and domains. Each fetches all it needs and ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from postroad.contracts.directory import Account, Domain, DomainKind
+from postroad.vocabulary.address import Mailbox
+
+_COLUMNS = "id, local_part, domain, display_name, password, disabled, unix_user"
+_BY_KEY = f"SELECT {_COLUMNS} FROM account WHERE address_key = ?"
+_BY_UNIX_USER = f"SELECT {_COLUMNS} FROM account WHERE unix_user = ? AND unix_user <> ''"
+_FIRST = f"SELECT {_COLUMNS} FROM account ORDER BY id LIMIT 1"
+_ALL = f"SELECT {_COLUMNS} FROM account WHERE ?1 IN ('', domain) ORDER BY domain, address_key"
+_GRANTS = "SELECT local_part, domain FROM send_grant WHERE account_id = ? ORDER BY position"
+_ALL_GRANTS = "SELECT account_id, local_part, domain FROM send_grant ORDER BY account_id, position"
+_DOMAIN = "SELECT name, kind, relay_to FROM domain WHERE name = ?"
+_DOMAINS = "SELECT name, kind, relay_to FROM domain ORDER BY name"
+
+_Row = tuple[int, str, str, str, str, int, str]
+
+
+def find_account(connection: apsw.Connection, address: Mailbox) -> Account | None:
+    """The account of exactly this address, but for case."""
+    return _with_grants(connection, connection.execute(_BY_KEY, (address.key(),)).get)
+
+
+def find_recipient(connection: apsw.Connection, address: Mailbox) -> Account | None:
+    """The account that mail for the address belongs to. RFC 5321 section 4.5.1: there is always a postmaster,
+    of every domain served here and without a domain; the first account where nobody else was made it."""
+    account = find_account(connection, address)
+    if account is not None or address.local_part.lower() != "postmaster":
+        return account
+    if address.domain:
+        domain = find_domain(connection, address.domain)
+        if domain is None or domain.kind is not DomainKind.LOCAL:
+            return None
+    return _with_grants(connection, connection.execute(_FIRST).get)
+
+
+def find_unix_user(connection: apsw.Connection, name: str) -> Account | None:
+    return _with_grants(connection, connection.execute(_BY_UNIX_USER, (name,)).get)
+
+
+def find_domain(connection: apsw.Connection, name: str) -> Domain | None:
+    row = connection.execute(_DOMAIN, (name,)).get
+    return None if row is None else _domain(row)
+
+
+def list_domains(connection: apsw.Connection, _: None) -> tuple[Domain, ...]:
+    return tuple(_domain(row) for row in connection.execute(_DOMAINS))
+
+
+def list_accounts(connection: apsw.Connection, domain: str) -> tuple[Account, ...]:
+    """By address; those of one domain, or all for an empty name."""
+    grants: dict[int, list[Mailbox]] = {}
+    for account_id, local_part, granted_domain in connection.execute(_ALL_GRANTS):
+        grants.setdefault(account_id, []).append(Mailbox(local_part, granted_domain))
+    rows = connection.execute(_ALL, (domain,))
+    return tuple(_account(row, tuple(grants.get(row[0], ()))) for row in rows)
+
+
+def data_version(connection: apsw.Connection, _: None) -> int:
+    """A number that changes when another connection has committed."""
+    version: int = connection.pragma("data_version")
+    return version
+
+
+def _with_grants(connection: apsw.Connection, row: _Row | None) -> Account | None:
+    if row is None:
+        return None
+    rows = connection.execute(_GRANTS, (row[0],))
+    return _account(row, tuple(Mailbox(local_part, domain) for local_part, domain in rows))
+
+
+def _account(row: Any, grants: tuple[Mailbox, ...]) -> Account:
+    account_id, local_part, domain, display_name, password, disabled, unix_user = row
+    return Account(
+        id=account_id,
+        address=Mailbox(local_part, domain),
+        display_name=display_name,
+        password=password,
+        disabled=bool(disabled),
+        unix_user=unix_user,
+        grants=grants,
+    )
+
+
+def _domain(row: Any) -> Domain:
+    name, kind, relay_to = row
+    return Domain(name=name, kind=DomainKind(kind), relay_to=relay_to)

@@ -1,0 +1,104 @@
+"""Changes of directory.db. Each is one item of a transaction that began IMMEDIATE, so that what it asks before it
+writes stays true until it has written; a refusal is raised before anything is."""
+
+from __future__ import annotations
+
+import apsw
+
+from postroad.contracts.directory import Account, AlreadyThere, Domain, DomainKind, NotThere
+from postroad.storage.sqlite.commit import Verb
+from postroad.storage.sqlite.directory_reads import find_account, find_domain, find_unix_user
+from postroad.vocabulary.address import Mailbox
+
+_ADD_DOMAIN = "INSERT INTO domain (name, kind, relay_to) VALUES (?, ?, ?)"
+_REMOVE_DOMAIN = "DELETE FROM domain WHERE name = ?"
+_HAS_ACCOUNTS = "SELECT 1 FROM account WHERE domain = ? LIMIT 1"
+_ADD_ACCOUNT = """
+    INSERT INTO account (address_key, local_part, domain, display_name, password, disabled, unix_user)
+    VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
+"""
+_CHANGE_ACCOUNT = """
+    UPDATE account SET display_name = ?, password = ?, disabled = ?, unix_user = ? WHERE id = ?
+"""
+_REMOVE_ACCOUNT = "DELETE FROM account WHERE id = ?"
+_ADD_GRANT = "INSERT INTO send_grant (account_id, position, local_part, domain) VALUES (?, ?, ?, ?)"
+_REMOVE_GRANTS = "DELETE FROM send_grant WHERE account_id = ?"
+
+
+def _add_domain(connection: apsw.Connection, domain: Domain) -> None:
+    if find_domain(connection, domain.name) is not None:
+        raise AlreadyThere(f"The domain {domain.name} is there already.")
+    connection.execute(_ADD_DOMAIN, (domain.name, domain.kind.value, domain.relay_to))
+
+
+def _remove_domain(connection: apsw.Connection, name: str) -> None:
+    if find_domain(connection, name) is None:
+        raise NotThere(f"There is no domain {name}.")
+    if connection.execute(_HAS_ACCOUNTS, (name,)).get is not None:
+        raise ValueError(f"The domain {name} still has accounts. Remove them first.")
+    connection.execute(_REMOVE_DOMAIN, (name,))
+
+
+def _add_account(connection: apsw.Connection, account: Account) -> int:
+    address = account.address
+    domain = find_domain(connection, address.domain)
+    if domain is None or domain.kind is not DomainKind.LOCAL:
+        raise NotThere(f"{address.domain} is no local domain. Add it first.")
+    if find_account(connection, address) is not None:
+        raise AlreadyThere(f"The account {address} is there already.")
+    _must_be_free(connection, account, 0)
+    account_id: int = connection.execute(
+        _ADD_ACCOUNT,
+        (
+            address.key(),
+            address.local_part,
+            address.domain,
+            account.display_name,
+            account.password,
+            account.disabled,
+            account.unix_user,
+        ),
+    ).get
+    _put_grants(connection, account_id, account.grants)
+    return account_id
+
+
+def _change_account(connection: apsw.Connection, account: Account) -> None:
+    known = find_account(connection, account.address)
+    if known is None or known.id != account.id:
+        raise NotThere(f"There is no account {account.address}.")
+    _must_be_free(connection, account, account.id)
+    connection.execute(
+        _CHANGE_ACCOUNT, (account.display_name, account.password, account.disabled, account.unix_user, account.id)
+    )
+    _put_grants(connection, account.id, account.grants)
+
+
+def _remove_account(connection: apsw.Connection, address: Mailbox) -> Account:
+    account = find_account(connection, address)
+    if account is None:
+        raise NotThere(f"There is no account {address}.")
+    connection.execute(_REMOVE_GRANTS, (account.id,))
+    connection.execute(_REMOVE_ACCOUNT, (account.id,))
+    return account
+
+
+def _must_be_free(connection: apsw.Connection, account: Account, account_id: int) -> None:
+    """A Unix user speaks for one account at most."""
+    other = find_unix_user(connection, account.unix_user)
+    if other is not None and other.id != account_id:
+        raise AlreadyThere(f"The Unix user {account.unix_user} belongs to {other.address} already.")
+
+
+def _put_grants(connection: apsw.Connection, account_id: int, grants: tuple[Mailbox, ...]) -> None:
+    connection.execute(_REMOVE_GRANTS, (account_id,))
+    connection.executemany(
+        _ADD_GRANT, [(account_id, position, grant.local_part, grant.domain) for position, grant in enumerate(grants)]
+    )
+
+
+ADD_DOMAIN: Verb[Domain, None] = Verb(_add_domain)
+REMOVE_DOMAIN: Verb[str, None] = Verb(_remove_domain)
+ADD_ACCOUNT: Verb[Account, int] = Verb(_add_account)
+CHANGE_ACCOUNT: Verb[Account, None] = Verb(_change_account)
+REMOVE_ACCOUNT: Verb[Mailbox, Account] = Verb(_remove_account)
