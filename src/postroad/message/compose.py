@@ -11,6 +11,7 @@ from email import policy
 from email.errors import InvalidHeaderDefect, MessageError
 from email.headerregistry import Address, AddressHeader, HeaderRegistry
 from email.message import EmailMessage
+from typing import cast
 
 import msgspec
 
@@ -113,11 +114,10 @@ def _addresses(name: str, texts: Sequence[str]) -> tuple[Address, ...]:
         try:
             header = _REGISTRY("To", text)
             defects = header.defects
-            assert isinstance(header, AddressHeader)
-            addresses: tuple[Address, ...] = header.addresses
+            addresses = cast(AddressHeader, header).addresses
         except (MessageError, ValueError, IndexError, AttributeError):
             # The library's parser stumbles over some texts that are no address.
-            addresses, defects = (), ()
+            raise ValueError(f"{name}: {text!r} is not an address")
         invalid = any(isinstance(defect, InvalidHeaderDefect) for defect in defects)
         if not addresses or invalid or not all(address.username and address.domain for address in addresses):
             raise ValueError(f"{name}: {text!r} is not an address")

@@ -18,7 +18,7 @@ _FIELD_START = re.compile(rb"([!-9;-~]++)[ \t]*+:")
 # RFC 5322 section 2.2.3: a line that begins with white space continues the field.
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 _EMPTY_LINE = re.compile(rb"\n\r?+\n")
-_FOLD = re.compile(rb"\r*\n(?=[ \t])")
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 
 class Field(NamedTuple):
@@ -37,7 +37,7 @@ def find_body(octets: bytes, searched: int = 0) -> int:
     `searched` is how many octets an earlier call saw already, so that content can be looked at as it comes
     without reading any octet many times.
     """
-    if searched == 0:
+    if searched < 2:
         # An empty line at the very beginning: a message without any field.
         if octets.startswith(b"\r\n"):
             return 2
