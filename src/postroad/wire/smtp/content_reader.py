@@ -62,7 +62,9 @@ class ContentReader:
     def feed(self, data: bytes) -> bytes:
         """Take octets; give those of the content that are certain. Nothing more is given after a fault."""
         block = self._held + data
-        end = block.find(_END)
+        # One search serves both: where no line begins with a dot there is no end, and nothing to remove.
+        first_dot = block.find(b"\r\n.")
+        end = block.find(_END, first_dot) if first_dot >= 0 else -1
         if end >= 0:
             seen = self._raw_bytes + end + len(_END)
             self.ended = True
@@ -78,7 +80,7 @@ class ContentReader:
         if seen > self._raw_bytes_max or (seen == self._raw_bytes_max and not self.ended):
             self.overrun = True
             return b""
-        return self._meant(block) if block else b""
+        return self._meant(block, first_dot >= 0 and first_dot != end) if block else b""
 
     @property
     def fault(self) -> Reply | None:
@@ -93,12 +95,13 @@ class ContentReader:
             return replies.CONTENT_LINE_TOO_LONG
         return None
 
-    def _meant(self, block: bytes) -> bytes:
+    def _meant(self, block: bytes, stuffed: bool) -> bytes:
         """The block without its transparency dots, checked (RFC 5321 section 4.5.2)."""
         lines = block.count(b"\r\n")
         bare = block.count(b"\n") != lines or block.count(b"\r") != lines
         # Not the doubled dots alone: the first dot of a line goes in any case when more follows.
-        block = block.replace(b"\r\n.", b"\r\n")
+        if stuffed:
+            block = block.replace(b"\r\n.", b"\r\n")
         if bare:
             if self._normalise:
                 block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
