@@ -15,6 +15,8 @@ from typing import cast
 
 import msgspec
 
+from postroad.message.encoded_words import phrase, unstructured
+
 _REGISTRY = HeaderRegistry()
 _POLICY = policy.SMTP.clone(cte_type="7bit")
 
@@ -86,24 +88,23 @@ def compose(draft: Draft) -> Composed:
         raise ValueError("To: at least one address is needed")
     bare = tuple(dict.fromkeys(address.addr_spec for address in (*to, *cc)))
     international = not all(address.isascii() for address in (sender[0].addr_spec, *bare))
-    rules = _POLICY.clone(utf8=True) if international else _POLICY
-    message = EmailMessage(policy=rules)
-    message["From"] = sender
-    if to:
-        message["To"] = to
-    if cc:
-        message["Cc"] = cc
-    for name, value in (("Subject", draft.subject), ("Date", draft.date), ("Message-ID", draft.message_id)):
+    head = [f"From: {_address_list(sender)}", f"To: {_address_list(to)}", f"Cc: {_address_list(cc)}"]
+    _refuse_controls("Subject", draft.subject)
+    head.append(f"Subject: {unstructured(draft.subject)}")
+    for name, value in (("Date", draft.date), ("Message-ID", draft.message_id)):
         _refuse_controls(name, value)
-        if value or name == "Subject":
-            message[name] = value
-    _put_text(message, draft.text)
+        head.append(f"{name}: {value}")
+    # A field without a value is left out; a message without a subject is one all the same.
+    fields = "".join(f"{field}\r\n" for field in head if not field.endswith(": ") or field == "Subject: ")
+    body = EmailMessage(policy=_POLICY)
+    _put_text(body, draft.text)
     for attachment in draft.attachments:
-        _attach(message, attachment)
+        _attach(body, attachment)
     if draft.attachments:
         # "=_" stands in no base64 or quoted-printable part (RFC 2045 section 6.7); a text that has it is made one.
-        message.set_boundary("=_postroad_part")
-    return Composed(message.as_bytes(), sender[0].addr_spec, bare, international)
+        body.set_boundary("=_postroad_part")
+    content = fields.encode("utf-8") + body.as_bytes()
+    return Composed(content, sender[0].addr_spec, bare, international)
 
 
 def _addresses(name: str, texts: Sequence[str]) -> tuple[Address, ...]:
@@ -123,6 +124,12 @@ def _addresses(name: str, texts: Sequence[str]) -> tuple[Address, ...]:
             raise ValueError(f"{name}: {text!r} is not an address")
         found += addresses
     return tuple(found)
+
+
+def _address_list(addresses: tuple[Address, ...]) -> str:
+    """The value of an address field, an address a line (RFC 5322 section 3.4)."""
+    texts = (f"{phrase(a.display_name)} <{a.addr_spec}>" if a.display_name else a.addr_spec for a in addresses)
+    return ",\r\n ".join(texts)
 
 
 def _refuse_controls(name: str, text: str) -> None:

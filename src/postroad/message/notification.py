@@ -20,7 +20,7 @@ from postroad.vocabulary.limits import CONTENT_LINE_BYTES, NOTIFICATION_CONTENT_
 
 __all__ = ["Action", "NotificationRequest", "action_of", "compose", "envelope_for"]
 
-_MESSAGE_ID = re.compile(rb"<[!-;=?-~]{1,900}@[!-;=?-~]{1,255}>")
+_MESSAGE_ID = re.compile(rb"<[!-;=?-~]{1,700}@[!-;=?-~]{1,255}>")
 _LAST_FIELD_END = re.compile(rb"\n(?![ \t])")
 
 
@@ -85,8 +85,8 @@ def _header(request: NotificationRequest, boundary: str, parts: list[_Part]) -> 
     ]
     original_id = first_value(split_header(request.content)[0], b"message-id")
     if original_id is not None and _MESSAGE_ID.fullmatch(original_id):
-        fields.append(f"In-Reply-To:\r\n {original_id.decode('ascii')}")
-        fields.append(f"References:\r\n {original_id.decode('ascii')}")
+        fields.append(f"In-Reply-To: {original_id.decode('ascii')}")
+        fields.append(f"References: {original_id.decode('ascii')}")
     encoding = "8bit" if any(part.encoding == "8bit" for part in parts) else "7bit"
     fields += [
         # RFC 3834 section 5.
