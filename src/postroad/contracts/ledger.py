@@ -21,15 +21,17 @@ class Ledger(Protocol):
         ...
 
     async def find(self, key: str, limit: int) -> tuple[Entry, ...]:
-        """Entries that carry the key, of all days and processes, oldest first."""
+        """Entries that carry the key, of all days and processes, oldest first; of more than `limit` the newest.
+        Raises StoreUnavailable."""
         ...
 
     async def flush(self) -> None:
-        """Everything recorded so far can be found by everybody when it returns."""
+        """Everything recorded so far can be found by everybody when it returns. Raises StoreUnavailable."""
         ...
 
     async def drop_before(self, day: datetime) -> int:
-        """Remove whole days before this one. Returns the number of files removed."""
+        """Remove whole days (UTC) before this one, but never today. Returns the number of files removed.
+        Raises StoreUnavailable."""
         ...
 
     @property

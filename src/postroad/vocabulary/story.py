@@ -139,3 +139,30 @@ def to_bytes(entries: tuple[Entry, ...]) -> bytes:
 def from_bytes(octets: bytes) -> tuple[Entry, ...]:
     """The inverse of to_bytes. Raises msgspec.DecodeError for anything else."""
     return _DECODER.decode(octets)
+
+
+class _Sealed(msgspec.Struct, frozen=True, array_like=True):
+    """An Entry whose facts are left as they came."""
+
+    queue_id: str
+    keys: tuple[str, ...]
+    facts: msgspec.Raw
+
+
+_SEALED_DECODER = msgspec.msgpack.Decoder(tuple[_Sealed, ...])
+_FACTS_DECODER = msgspec.msgpack.Decoder(tuple[Fact, ...])
+
+
+def keys_in(octets: bytes) -> set[str]:
+    """The keys of all entries in what `to_bytes` made, without decoding the facts. Raises msgspec.DecodeError."""
+    return {key for sealed in _SEALED_DECODER.decode(octets) for key in sealed.keys}
+
+
+def entries_with(key: str, octets: bytes) -> list[Entry]:
+    """Those entries in what `to_bytes` made that carry the key; only their facts are decoded.
+    Raises msgspec.DecodeError."""
+    return [
+        Entry(sealed.queue_id, sealed.keys, _FACTS_DECODER.decode(sealed.facts))
+        for sealed in _SEALED_DECODER.decode(octets)
+        if key in sealed.keys
+    ]
