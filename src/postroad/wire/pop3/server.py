@@ -160,6 +160,8 @@ class Pop3Session:
     def opened(self, sizes: Sequence[int], uidls: Sequence[str]) -> None:
         """Answers CredentialsGiven: the maildrop is locked; sizes in octets and unique-ids by message-number.
 
+        A size counts what RETR will show (RFC 1939 section 11): line ends as CR LF, and the CR LF that a last
+        line without one is given. Unique-ids are 1 to 70 printable characters (RFC 1939 section 7).
         If the session was ended meanwhile the next event is MaildropReleased.
         """
         if self.state is State.CLOSED:
