@@ -1,5 +1,6 @@
 """Connections. The seam is asyncio's own: a service gives a `asyncio.Protocol`, the network gives it an
-`asyncio.Transport`; in the simulation the transport is a virtual one.
+`asyncio.Transport`; in the simulation the transport is a virtual one. uvloop's transports behave like one but are
+not a subclass: never ask with isinstance.
 
 The facts of a connection are asked of the network that made it: `remote`, `local`, `tls`, `uid`. Ask for
 them in `connection_made` and keep them: a closed transport may no longer know.
