@@ -102,16 +102,17 @@ class ContentIntake:
             return True
         return self._begin_streaming()
 
-    def _begin_streaming(self) -> bool:
+    def _begin_streaming(self, at_end: bool = False) -> bool:
         octets = b"".join(self._chunks)
         self._chunks = [octets]
         self._joined_bytes = len(octets)
-        body = find_body(octets)
-        if body > HEADER_BYTES or (body == -1 and len(octets) > HEADER_BYTES and begins_with_field(octets)):
-            self.fail(ContentRefused(HEADER_TOO_LARGE))
-            return True
-        if body == -1 and begins_with_field(octets):
-            return True
+        if begins_with_field(octets):
+            body = find_body(octets)
+            if (body if body != -1 else len(octets)) > HEADER_BYTES:
+                self.fail(ContentRefused(HEADER_TOO_LARGE))
+                return True
+            if body == -1 and not at_end:
+                return True
         try:
             beginning = self._made_ready(octets)
         except ContentRefused as refusal:
@@ -120,6 +121,11 @@ class ContentIntake:
         self._chunks = []
         self._spool = self._queue.spool(self.queue_id)
         return self._spool.write(beginning)
+
+    def end(self) -> None:
+        """That was all. What is too large for a row goes to the spool even when its header never ended."""
+        if self._spool is None and self.failure is None and self.size_bytes > CONTENT_IN_ROW_BYTES:
+            self._begin_streaming(at_end=True)
 
     def _made_ready(self, octets: bytes) -> bytes:
         """Trace fields, header and what was received after it. Raises ContentRefused."""

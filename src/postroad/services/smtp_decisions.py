@@ -247,6 +247,7 @@ class SmtpDecisions:
     def _content_ended(self, event: ContentEnded) -> Answer:
         intake = self._under_way().intake
         assert intake is not None
+        intake.end()
         if intake.streaming:
             sealed = self._desk.errands.start(intake.sealed())
             return Pending(sealed, self._sealed, though_gone=True)

@@ -1,0 +1,62 @@
+"""The DNS as data, and passwords as they are: the two seams of the world that services' tests write down themselves."""
+
+from __future__ import annotations
+
+from postroad.contracts.errors import Busy, DnsTemporary
+from postroad.contracts.resolver import MxRecord
+
+
+class Zone:
+    """A resolver. A name in `silent` is never answered now. `asked` counts the questions."""
+
+    def __init__(
+        self,
+        *,
+        mx: dict[str, tuple[MxRecord, ...]] | None = None,
+        addresses: dict[str, tuple[str, ...]] | None = None,
+        names: dict[str, tuple[str, ...]] | None = None,
+        silent: frozenset[str] = frozenset(),
+    ) -> None:
+        self._mx = mx or {}
+        self._addresses = addresses or {}
+        self._names = names or {}
+        self._silent = silent
+        self.asked: list[str] = []
+
+    def _ask(self, name: str) -> None:
+        self.asked.append(name)
+        if name in self._silent:
+            raise DnsTemporary(name)
+
+    async def mx(self, domain: str) -> tuple[MxRecord, ...]:
+        self._ask(domain)
+        return self._mx.get(domain, ())
+
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        self._ask(host)
+        return self._addresses.get(host, ())
+
+    async def names(self, address: str) -> tuple[str, ...]:
+        self._ask(address)
+        return self._names.get(address, ())
+
+    async def text(self, name: str) -> tuple[bytes, ...]:
+        self._ask(name)
+        return ()
+
+
+class PlainPasswords:
+    """The stored form is the password itself. With `busy` every question is turned away."""
+
+    def __init__(self) -> None:
+        self.busy = False
+        self.checks = 0
+
+    async def hash(self, password: str) -> str:
+        return password
+
+    async def verify(self, name: str, stored: str, password: str) -> bool:
+        self.checks += 1
+        if self.busy:
+            raise Busy("too many checks wait")
+        return bool(stored) and stored == password
