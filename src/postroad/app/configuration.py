@@ -59,7 +59,7 @@ CONFIGURATION_BYTES = 4_194_304
 
 
 class Configuration(Section):
-    """All of it. `path` is the file it came from, `lines` where each of its keys stands."""
+    """All of it. `path` is the file it came from, `text` what it said, `lines` where each of its keys stands."""
 
     hostname: DomainName = Field(description="the name in greetings, EHLO and Received; has an address in DNS")
     data: OptionalPath = Field(DEFAULT_DATA, description="queue, mailboxes, accounts, keys")
@@ -80,10 +80,16 @@ class Configuration(Section):
 
     _path: Path = PrivateAttr(default=Path("postroad.toml"))
     _lines: dict[KeyPath, int] = PrivateAttr(default_factory=dict)
+    _text: str = PrivateAttr(default="")
 
     @property
     def path(self) -> Path:
         return self._path
+
+    @property
+    def text(self) -> str:
+        """The file as it was read; `parse` makes the same of it in another process."""
+        return self._text
 
     @property
     def lines(self) -> dict[KeyPath, int]:
@@ -260,4 +266,5 @@ def parse(text: str, path: Path) -> Configuration:
         raise ConfigurationError(*complaints(Configuration, error, path, lines)) from None
     configuration._path = path.absolute()
     configuration._lines = lines
+    configuration._text = text
     return configuration

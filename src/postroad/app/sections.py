@@ -80,7 +80,7 @@ class Section(BaseModel):
 class ProcessesSection(Section):
     """Who serves, and how many."""
 
-    user: str = Field("", description="who serves, when started as root; root itself never serves")
+    user: str = Field("", description="who serves, when started as root")
     workers: int = Field(0, ge=0, le=64, description="transport workers; 0 means one up to 4 cores")
 
 

@@ -1,0 +1,112 @@
+"""What the commands call: each request of the command line, carried out with the parts of this room.
+
+Everything here blocks and runs its own loop. Parts are imported when a command needs them.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postroad.app.errors import CannotServe, ConfigurationError
+from postroad.app.location import find_configuration
+from postroad.services.operations.performer import OperationFailed, PlainObject
+
+if TYPE_CHECKING:
+    from postroad.app.configuration import Configuration
+
+
+class TheHouse:
+    """`named` is the file of --config."""
+
+    def __init__(self, named: Path | None) -> None:
+        self._named = named
+
+    @property
+    def path(self) -> Path:
+        """Where the configuration is. Raises OperationFailed."""
+        try:
+            return find_configuration(self._named)
+        except ConfigurationError as error:
+            raise OperationFailed(str(error), error.exit_status) from None
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """Raises OperationFailed with every mistake."""
+        from postroad.app.configuration import load
+
+        try:
+            return load(self.path)
+        except ConfigurationError as error:
+            raise OperationFailed(str(error), error.exit_status) from None
+
+    def perform(self, verb: str, arguments: PlainObject) -> list[PlainObject]:
+        from postroad.app.console import perform_here
+
+        return perform_here(self.configuration, (verb, arguments))[0]
+
+    def submit(self, sender: str, recipients: tuple[str, ...], content: bytes) -> PlainObject:
+        """With an empty `sender` the caller's own address is used."""
+        from postroad.app.submission import submit
+
+        configuration = self.configuration
+        return submit(
+            configuration.submit_socket, configuration.hostname, sender or self.local_address(), recipients, content
+        )
+
+    def local_address(self) -> str:
+        uid = os.getuid()
+        try:
+            name = pwd.getpwuid(uid).pw_name
+        except KeyError:
+            raise OperationFailed(f"user {uid} has no name on this machine; give a sender", 67) from None
+        return f"{name}@{self.configuration.hostname}"
+
+    def serve(self, *, single_process: bool, development: Path | None, debug: bool) -> int:
+        from postroad.app.serving import serve
+
+        if development is None:
+            return serve(self.path, single_process=single_process, debug=debug)
+        from postroad.app.development import make_development, welcome
+
+        try:
+            path, passwords = make_development(development)
+        except (ConfigurationError, CannotServe) as error:
+            raise OperationFailed(str(error), error.exit_status) from None
+
+        def say() -> None:
+            print("\n".join(welcome(path, passwords)), file=sys.stdout, flush=True)
+
+        return serve(path, single_process=single_process, debug=debug, started=say)
+
+    def initialise(self, folder: Path, domain: str, hostname: str, password: str) -> list[str]:
+        from postroad.app.initialise import initialise
+
+        return initialise(folder, domain, hostname, password)
+
+    def check(self) -> list[PlainObject]:
+        from postroad.app.check import check
+
+        return [
+            {"what": finding.what, "ok": finding.ok, "finding": finding.finding, "cure": finding.cure}
+            for finding in check(self.configuration)
+        ]
+
+    def effective(self, *, defaults: bool) -> list[PlainObject]:
+        from postroad.app.effective import DEFAULT, effective
+
+        return [
+            {"key": key, "value": value, "source": source}
+            for key, value, source in effective(self.configuration)
+            if defaults or source != DEFAULT
+        ]
+
+    def demo(self, say: Callable[[str], None]) -> int:
+        from postroad.app.demo import demo
+
+        return demo(say)

@@ -1,0 +1,78 @@
+"""The doors: every listener's socket is made once, by the process that has the right to, and handed down.
+
+The sockets stay open in the supervisor while workers come and go, so nobody is refused in between: the
+kernel's backlog holds whoever connects.
+"""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from postroad.app.errors import CannotServe
+from postroad.vocabulary.endpoint import Endpoint
+from postroad.vocabulary.listener import ListenerRole
+from postroad.world.binding import CannotListen, bind_listener, bind_local
+
+ACCESS_ROLES = (ListenerRole.POP3, ListenerRole.POP3S)
+
+
+@dataclass(frozen=True)
+class Door:
+    """One listener. `sockets` has one for each worker that serves it; `address` is where it is bound, for people."""
+
+    role: ListenerRole
+    address: str
+    sockets: tuple[socket.socket, ...] = field(repr=False)
+
+    def close(self) -> None:
+        for one in self.sockets:
+            one.close()
+
+
+def bind_doors(listeners: tuple[tuple[ListenerRole, Endpoint], ...], workers: int) -> tuple[Door, ...]:
+    """All TCP doors, bound and listening. Raises CannotServe, with none left open."""
+    doors: list[Door] = []
+    try:
+        for role, endpoint in listeners:
+            copies = 1 if role in ACCESS_ROLES else workers
+            try:
+                doors.append(_bind(role, endpoint, copies))
+            except CannotListen as error:
+                raise CannotServe(f"listen.{role}: {error}") from None
+    except BaseException:
+        for door in doors:
+            door.close()
+        raise
+    return tuple(doors)
+
+
+def _bind(role: ListenerRole, endpoint: Endpoint, copies: int) -> Door:
+    (first,) = bind_listener(str(endpoint))
+    if copies == 1:
+        return Door(role, _name(first), (first,))
+    # Sockets that share a port let in every other of the same user that shares it, too: the one that does not
+    # share has told us that the port is free.
+    port = first.getsockname()[1]
+    first.close()
+    sockets = [bind_listener(str(Endpoint(endpoint.address, port)), reuse_port=True)[0] for _ in range(copies)]
+    return Door(role, _name(sockets[0]), tuple(sockets))
+
+
+def local_door(path: Path) -> Door:
+    """The door of this machine's users. Raises CannotServe."""
+    return Door(ListenerRole.LOCAL, str(path), (bind_unix(path, 0o666),))
+
+
+def bind_unix(path: Path, mode: int) -> socket.socket:
+    """A listening Unix socket with this mode. Raises CannotServe."""
+    try:
+        return bind_local(str(path), mode=mode)
+    except CannotListen as error:
+        raise CannotServe(str(error)) from None
+
+
+def _name(one: socket.socket) -> str:
+    host, port = one.getsockname()[:2]
+    return str(Endpoint(host, port))

@@ -1,0 +1,128 @@
+"""Opening the stores of a data folder, for a worker or for a command, and closing them in the right order."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from postroad.app.configuration import Configuration
+from postroad.app.shards import all_shards
+from postroad.contracts.clock import Clock
+from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.passwords import Passwords
+from postroad.contracts.queue_store import QueueStore
+from postroad.services.operations.accounts import AccountOperations
+from postroad.services.operations.mailboxes import MailboxOperations
+from postroad.services.operations.operator import Operator
+from postroad.services.operations.performer import PlainObject
+from postroad.services.operations.queues import QueueOperations
+from postroad.services.operations.status import StatusOperations
+from postroad.services.operations.stories import StoryOperations
+from postroad.storage.sqlite.directory_store import SqliteDirectory
+from postroad.storage.sqlite.ledger_store import SqliteLedger
+from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
+from postroad.storage.sqlite.queue_store import SqliteQueueStore
+from postroad.world.clock import SystemClock
+from postroad.world.passwords import Argon2Passwords
+
+COMMANDS_AT_ONCE = 64
+"""Commands that write to the ledger at the same time; each has files of its own there."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every process of a data folder may open beside the others."""
+
+    clock: Clock
+    directory: SqliteDirectory
+    mailboxes: SqliteMailboxStore
+    ledger: SqliteLedger
+    passwords: Passwords
+
+
+@asynccontextmanager
+async def open_shared(configuration: Configuration, name: str) -> AsyncIterator[Shared]:
+    """`name` is the process in the ledger: no two that run at once may have the same. Raises StoreUnavailable."""
+    data = configuration.data_folder
+    async with AsyncExitStack() as opened:
+        clock = SystemClock()
+        ledger = SqliteLedger(data / "ledger", name, clock)
+        opened.push_async_callback(ledger.close)
+        mailboxes = SqliteMailboxStore(data / "mail")
+        opened.push_async_callback(mailboxes.close)
+        directory = SqliteDirectory(data / "directory.db")
+        opened.push_async_callback(directory.close)
+        passwords = Argon2Passwords()
+        opened.push_async_callback(passwords.close)
+        yield Shared(clock, directory, mailboxes, ledger, passwords)
+
+
+@asynccontextmanager
+async def open_queue(configuration: Configuration, shard: int, clock: Clock) -> AsyncIterator[SqliteQueueStore]:
+    """One shard, with its lock. Raises StoreUnavailable."""
+    queue = await SqliteQueueStore.open(configuration.data_folder / "queue", shard, clock_now=clock.now)
+    try:
+        yield queue
+    finally:
+        await queue.close()
+
+
+@asynccontextmanager
+async def open_operator(configuration: Configuration, *, with_queue: bool = False) -> AsyncIterator[Operator]:
+    """For a command: an Operator in this process; with the queue where no server runs. Raises StoreUnavailable."""
+    async with AsyncExitStack() as opened:
+        name = opened.enter_context(_command_name(configuration.run_folder))
+        shared = await opened.enter_async_context(open_shared(configuration, name))
+        shards = all_shards(configuration) if with_queue else ()
+        queues = tuple(
+            [await opened.enter_async_context(open_queue(configuration, shard, shared.clock)) for shard in shards]
+        )
+        drains = tuple(partial(drain, queue, shared.ledger) for queue in queues)
+        yield operator_of(shared, "stopped", queues if with_queue else None, drains)
+
+
+def operator_of(
+    shared: Shared,
+    process: str,
+    queues: tuple[QueueStore, ...] | None,
+    drains: tuple[Callable[[], Awaitable[None]], ...] = (),
+    *,
+    facts: tuple[Callable[[], PlainObject], ...] = (),
+    wake: Callable[[], None] | None = None,
+) -> Operator:
+    """The verbs of one process. `queues` None: it has no part in the queue."""
+    directory, mailboxes, ledger, clock = shared.directory, shared.mailboxes, shared.ledger, shared.clock
+    here = () if queues is None else queues
+    return Operator(
+        accounts=AccountOperations(directory=directory, mailboxes=mailboxes, passwords=shared.passwords),
+        mailboxes=MailboxOperations(directory=directory, mailboxes=mailboxes, ledger=ledger, clock=clock),
+        queues=None if queues is None else QueueOperations(queues=here, ledger=ledger, clock=clock, wake=wake),
+        stories=StoryOperations(ledger=ledger, drains=drains),
+        status=StatusOperations(process=process, clock=clock, queues=here, ledger=ledger, facts=facts),
+    )
+
+
+@contextmanager
+def _command_name(run: Path) -> Iterator[str]:
+    """ "c0", "c1", ...: the first that no other command has now. Raises StoreUnavailable."""
+    for number in range(COMMANDS_AT_ONCE):
+        name = f"c{number}"
+        try:
+            handle = os.open(run / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(f"{error.filename}: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield name
+            return
+        finally:
+            os.close(handle)
+    raise StoreUnavailable(f"{COMMANDS_AT_ONCE} commands are at work already. Try again.")

@@ -1,0 +1,60 @@
+"""The commented configuration that `postroad init` writes: every key at its default, made from the models.
+
+So it cannot be out of date: a key's comment is its description, its value the default in force.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from postroad.app.configuration import Configuration
+from postroad.app.effective import toml_string, toml_value
+
+_HEAD = """\
+# The configuration of Postroad. Only `hostname` must be given; a line with a # before its key shows the
+# default. `postroad check` says what is wrong, `postroad config show` what is in force; `serve` reads the
+# file when it starts and on SIGHUP. Durations are "30s", "5m", "4h", "5d"; paths are meant from this folder.
+"""
+_ROUTE = """
+# ---- Exceptions from MX: the first that fits a domain wins. Any number of these:
+#[[route]]
+#domain = "*.corp"
+#to = "mail.corp:25"
+"""
+
+
+def commented(hostname: str, data: Path | str) -> str:
+    """The whole file."""
+    fields = Configuration.model_fields
+    parts = [
+        _HEAD,
+        f"\n# {fields['hostname'].description}\nhostname = {toml_string(hostname)}\n",
+        f"\n# {fields['data'].description}\ndata = {toml_string(str(data))}\n",
+    ]
+    for name, field in fields.items():
+        section = field.annotation
+        if name == "route":
+            parts.append(_ROUTE)
+        elif isinstance(section, type) and issubclass(section, BaseModel):
+            parts.append(_section(name, section))
+    return "".join(parts)
+
+
+def _section(name: str, section: type[BaseModel]) -> str:
+    keys = {key: field for key, field in section.model_fields.items() if _is_for_people(field)}
+    if not keys:
+        return ""
+    lines = [f"\n# ---- {(section.__doc__ or '').strip()}\n[{name}]\n"]
+    for key, field in keys.items():
+        lines.append(f"# {field.description}\n#{key} = {toml_value(field.default)}\n")
+    return "".join(lines)
+
+
+def _is_for_people(field: FieldInfo) -> bool:
+    """Not sections of their own, and not what this version does not have."""
+    extra: Any = field.json_schema_extra
+    return bool(field.description) and not extra
