@@ -35,7 +35,7 @@ def compose(request: NotificationRequest) -> bytes:
 
     It is US-ASCII unless an address or the returned original is not; nothing in it is longer than a line
     may be. Raises ValueError for a null reverse-path or without outcomes: nobody is told about a
-    notification (RFC 3461 section 6.2), and about nothing.
+    notification (RFC 3461 section 6.1), and about nothing.
     """
     if request.envelope.reverse_path is None:
         raise ValueError("a message from the null reverse-path is never notified about")
@@ -63,7 +63,7 @@ def compose(request: NotificationRequest) -> bytes:
 
 def envelope_for(request: NotificationRequest, content: bytes) -> Envelope:
     """The envelope of a composed notification: from the null reverse-path, asking for no notification about
-    itself (RFC 3461 section 6.2, RFC 5321 section 4.5.5)."""
+    itself (RFC 3461 section 6.1, RFC 5321 section 4.5.5)."""
     reverse_path = request.envelope.reverse_path
     assert reverse_path is not None, "compose() has refused it"
     return Envelope(

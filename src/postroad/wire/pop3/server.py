@@ -105,7 +105,7 @@ class Pop3Session:
             if self.state is State.HANDSHAKE:
                 self._end("the client went away during the TLS handshake")
         elif self.state not in (State.HANDSHAKE, State.CLOSED):
-            # In HANDSHAKE clear text has no business here (RFC 2595 section 2.4): it is never executed.
+            # In HANDSHAKE clear text has no business here (RFC 2595 section 4): it is never executed.
             self._lines.feed(data)
 
     def next_event(self) -> Pop3Event | Wait:
@@ -258,7 +258,7 @@ class Pop3Session:
         self._say(response)
         self._known.state = state = next_state(self.state, command, response.said)
         if state in (State.HANDSHAKE, State.CLOSED):
-            # What came behind STLS came in the clear: it is never executed (RFC 2595 section 2.4). What came
+            # What came behind STLS came in the clear: it is never executed (RFC 2595 section 4). What came
             # behind QUIT is nothing.
             self._lines.clear()
         if response.said is Said.ERR and state is State.AUTHORIZATION:
