@@ -159,11 +159,6 @@ class QueueStore(Protocol):
         """The lease of everything this owner takes, also of a message that was handed on by memory."""
         ...
 
-    @property
-    def lease(self) -> int:
-        """The epoch of this owner: the lease of work that is handed over in memory, without `take_due`."""
-        ...
-
     def new_id(self, now: datetime) -> QueueId:
         """A fresh id of this shard: never given out before, nor again."""
         ...

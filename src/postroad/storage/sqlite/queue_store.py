@@ -123,7 +123,7 @@ class SqliteQueueStore:
         return self._shard
 
     @property
-    def lease(self) -> int:
+    def epoch(self) -> int:
         return self._writes.epoch
 
     # ---- taking mail in ----
@@ -162,14 +162,16 @@ class SqliteQueueStore:
         return future
 
     def _accepted_file(self, content: FileContent, future: asyncio.Future[None]) -> None:
-        path = content.file_path()
-        if not future.cancelled() and future.exception() is not None and path is not None:
-            self._writes.not_accepted(path)
+        if not future.cancelled() and future.exception() is not None:
+            self._writes.not_accepted(content.queue_id)
 
     # ---- outcomes ----
 
     def settle(self, settlement: Settlement) -> asyncio.Future[None]:
         joined = self._notes.settling(settlement)
+        for message in settlement.enqueue:
+            if type(message.content) is FileContent:
+                message.content.is_claimed = True
         now = 0
         if settlement.moved:
             at = self._clock_now()
@@ -192,7 +194,7 @@ class SqliteQueueStore:
                 # What was submitted until now is committed before the look; `touched` has what comes from now on.
                 await self._writer.submit(self._writes.wait_for_earlier, None)
                 found = await self._reader.read(
-                    queue_reads.due_work, queue_reads.DueQuestion(moment, limit, taken, self.lease)
+                    queue_reads.due_work, queue_reads.DueQuestion(moment, limit, taken, self.epoch)
                 )
         return self._notes.hand_out(found, touched, taken)
 
@@ -259,6 +261,8 @@ class SqliteQueueStore:
         if self._is_closed:
             return
         self._is_closed = True
+        # Callbacks of futures that are done already may have something to say to the last commit.
+        await asyncio.sleep(0)
         try:
             await self._writer.submit(self._writes.remember_ids, to_number(self._newest_id))
         except StoreUnavailable:
@@ -279,4 +283,5 @@ def _has_message(connection: apsw.Connection, name: str) -> bool:
         number = to_number(name)
     except ValueError:
         return False
-    return queue_reads.content_of(connection, number) is not None
+    row = queue_reads.content_of(connection, number)
+    return row is not None and row.octets is None

@@ -15,6 +15,7 @@ import apsw
 
 from postroad.contracts.errors import LeaseLost, StoreUnavailable
 from postroad.contracts.queue_store import NewMessage, Settlement, StoredContent
+from postroad.storage.sqlite import queue_reads
 from postroad.storage.sqlite.commit import Done, Verb
 from postroad.storage.sqlite.database import sync_folder, translated
 from postroad.storage.sqlite.many_rows import ManyRows
@@ -24,7 +25,7 @@ from postroad.storage.sqlite.queue_rows import envelope_to_bytes, recipients_fro
 from postroad.vocabulary import story
 from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.outcome import Group
-from postroad.vocabulary.queue_id import from_number, to_number
+from postroad.vocabulary.queue_id import QueueId, from_number, to_number
 
 _MESSAGES = ManyRows("INSERT INTO message (id, envelope, queued_at, size_bytes) VALUES ", "(?,?,?,?)")
 _CONTENTS = ManyRows("INSERT INTO content (id, octets) VALUES ", "(?,?)")
@@ -64,7 +65,8 @@ class QueueWrites:
         self._epoch_found = 0
         self._next_outbox = 1
         self._over: list[int] = []
-        self._unwanted: list[str] = []
+        self._refused: list[QueueId] = []
+        self._unwanted: list[QueueId] = []
         self.accept: Verb[NewMessage, None] = Verb(self._accept_one, self._accept_many)
         self.settle: Verb[Settling, None] = Verb(self._settle_one, self._settle_many)
         self.clear_outbox: Verb[int, None] = Verb(_clear_outbox)
@@ -87,6 +89,7 @@ class QueueWrites:
 
     def begin_batch(self, connection: apsw.Connection) -> None:
         self._over.clear()
+        self._unwanted = []
         self._epoch_found = connection.execute("SELECT epoch FROM shard").get
 
     def finish_batch(self, connection: apsw.Connection, done: Sequence[Done]) -> None:
@@ -104,18 +107,21 @@ class QueueWrites:
             row = (self._next_outbox, story.to_bytes(tuple(entries)))
             connection.execute("INSERT INTO outbox (number, entries) VALUES (?, ?)", row)
             self._next_outbox += 1
+        if self._refused:
+            refused, self._refused = self._refused, []
+            # One that was refused because it is here already keeps its file.
+            self._unwanted = [id for id in refused if queue_reads.content_of(connection, to_number(id)) is None]
 
     def after_commit(self, done: Sequence[Done]) -> None:
         """Now the files may go: of messages that are over, and of those whose acceptance failed before."""
         if self._over or self._unwanted:
-            unwanted, self._unwanted = self._unwanted, []
-            unwanted += [str(self._folder / from_number(number)) for number in self._over]
-            self._threads.remove(unwanted)
+            ids = [*map(from_number, self._over), *self._unwanted]
+            self._threads.remove([str(self._folder / queue_id) for queue_id in ids])
 
-    def not_accepted(self, path: str) -> None:
-        """The file's message was refused. It may go after the next commit, not before: should we crash after a
-        failed sync, the message could yet turn out to have been written."""
-        self._unwanted.append(path)
+    def not_accepted(self, queue_id: QueueId) -> None:
+        """From the loop's thread: a message with a file was refused. The file may go after the next commit, not
+        before: should we crash after a failed sync, the message could yet turn out to have been written."""
+        self._refused.append(queue_id)
 
     # ---- accept ----
 
