@@ -43,15 +43,14 @@ class RealNetwork:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         group, self._group = self._group, None
         assert group is not None
         try:
             for listener in tuple(self._listeners):
                 await listener.close()
         finally:
-            ended = await group.__aexit__(kind, error, trace)
-        return ended
+            await group.__aexit__(kind, error, trace)
 
     async def listen(self, sock: socket.socket, factory: ProtocolFactory, *, tls: bool = False) -> RealListener:
         """Accept on a socket that somebody has bound (world/binding.py); the listener owns it from now on.
