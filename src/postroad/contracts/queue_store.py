@@ -154,6 +154,11 @@ class QueueStore(Protocol):
     @property
     def shard(self) -> int: ...
 
+    @property
+    def epoch(self) -> int:
+        """The lease of everything this owner takes, also of a message that was handed on by memory."""
+        ...
+
     def new_id(self, now: datetime) -> QueueId:
         """A fresh id of this shard: never given out before, nor again."""
         ...
