@@ -77,6 +77,10 @@ class Lane:
     def opening(self) -> int:
         return self.slots - len(self.ready)
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._lanes.is_stopping
+
     def take(self) -> Parcel | None:
         """The next group, or None."""
         if not self.waiting or self._lanes.is_stopping:
@@ -117,7 +121,8 @@ class Lane:
 
     def is_busy(self, connection: Sender) -> None:
         self.willing.pop(connection, None)
-        if self.idle.pop(connection, self) is None:
+        if connection in self.idle:
+            del self.idle[connection]
             del self._lanes.idle[connection]
 
     def is_over(self, connection: Sender) -> None:
@@ -171,6 +176,7 @@ class Lanes:
         self._lanes: dict[Destination, Lane] = {}
         self._starved: dict[Lane, None] = {}
         self._slots = 0
+        self._serving: dict[asyncio.Task[None], Lane] = {}
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
@@ -208,19 +214,32 @@ class Lanes:
                 return
             self._slots += 1
             lane.slots += 1
-            self._tasks.create_task(self._serve(lane), name=f"relay to {lane.destination}")
+            task = self._tasks.create_task(self._serve(lane), name=f"relay to {lane.destination}")
+            self._serving[task] = lane
+            task.add_done_callback(self._serving.pop)
 
     def stop(self) -> None:
-        """Begin nothing more; connections without work say goodbye."""
+        """Begin nothing more: connections without work say goodbye, and those that are not ready are given up.
+        What waits stays due in the store."""
         self.is_stopping = True
         for connection in list(self.idle):
             connection.close_idle()
+        for task, lane in list(self._serving.items()):
+            if not lane.ready:
+                task.cancel()
+
+    async def is_at_rest(self) -> None:
+        """No connection is left."""
+        while self._serving:
+            await asyncio.wait(list(self._serving))
 
     def cut(self) -> None:
         """End every connection now."""
-        for lane in self:
+        for lane in list(self._lanes.values()):
             for connection in list(lane.ready):
                 connection.cut()
+        for task in list(self._serving):
+            task.cancel()
 
     async def _serve(self, lane: Lane) -> None:
         failure: Failure | None

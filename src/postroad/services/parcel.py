@@ -18,14 +18,17 @@ GroupKey: TypeAlias = tuple[QueueId, Destination]
 class Parcel:
     """A group, its content as far as it is here, and what is known of its recipients so far.
 
-    `unsent` are the recipients that are in no transaction now and have no outcome; the attempt is over when
-    `outcomes` has one for each recipient of the work. `content` is None until it was fetched from the store;
-    `began_s` is the loop's time when it was taken up, NEVER_BEGAN before; `cuts` counts the connections
-    that ended under it; `held_bytes` is what it weighs in memory.
+    unsent      recipients that are in no transaction now and have no outcome; the attempt is over when
+                `outcomes` has one for each recipient of the work
+    content     None until it was fetched from the store
+    held_bytes  what it weighs in memory
+    is_ascii    what reading large content through has shown
+    began_s     the loop's time when it was taken up, NEVER_BEGAN before
+    cuts        connections that ended under it
     """
 
-    __slots__ = ("began_s", "content", "cuts", "held_bytes", "key", "next_hop_reports", "outcomes", "remote",
-                 "remote_name", "tls", "unsent", "work")  # fmt: skip
+    __slots__ = ("began_s", "content", "cuts", "held_bytes", "is_ascii", "key", "next_hop_reports", "outcomes",
+                 "remote", "remote_name", "tls", "unsent", "work")  # fmt: skip
 
     def __init__(self, work: Work, content: bytes | StoredContent | None = None) -> None:
         self.work = work
@@ -36,6 +39,7 @@ class Parcel:
         self.outcomes: list[Outcome] = []
         self.began_s = NEVER_BEGAN
         self.cuts = 0
+        self.is_ascii: bool | None = None
         self.remote: Endpoint | None = None
         self.remote_name = ""
         self.tls: TlsFacts | None = None

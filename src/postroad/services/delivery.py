@@ -1,0 +1,370 @@
+"""The scheduler: what is due goes into the lanes, what came of it is settled, and the next due time is kept.
+
+    hand_over(message)   a message that was just made durable, by memory
+    run()                owns every task of delivery; ends after stop()
+    wake()               something in the store became due (an administrator's `queue flush`)
+
+The store is the truth. Memory holds at most GROUPS_IN_MEMORY groups and CONTENT_IN_MEMORY_BYTES of content; what
+does not fit is read back when there is room. A group is in hand from taking it until its settlement is
+durable, and nobody takes it twice meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec import structs
+
+from postroad.contracts.clock import Clock
+from postroad.contracts.directory import Directory
+from postroad.contracts.entropy import Entropy
+from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.mailbox_store import MailboxStore
+from postroad.contracts.network import Network
+from postroad.contracts.queue_store import NewMessage, QueueStore, Settlement, Work
+from postroad.contracts.resolver import Resolver
+from postroad.rules.mx_order import Ourselves
+from postroad.rules.routing import group_recipients, split_moved
+from postroad.services.lanes import Errors, Lanes
+from postroad.services.local_delivery import LocalDelivery
+from postroad.services.notifications import Notifications
+from postroad.services.parcel import GroupKey, Parcel, earliest
+from postroad.services.relay import Relay
+from postroad.services.relay_parts import Listener, Surroundings
+from postroad.services.settling import Settling
+from postroad.services.sweep_on_demand import SweepOnDemand
+from postroad.vocabulary.destination import Destination, DestinationKind
+from postroad.vocabulary.endpoint import Endpoint
+from postroad.vocabulary.envelope import Recipient
+from postroad.vocabulary.limits import (
+    CONTENT_IN_MEMORY_BYTES,
+    DUE_LOOK_S,
+    GROUPS_IN_MEMORY,
+    REFILL_BATCH,
+    REFILL_RETRY_S,
+    STOP_GRACE_S,
+)
+from postroad.vocabulary.outcome import Group
+from postroad.vocabulary.queue_id import QueueId
+from postroad.vocabulary.settings import DeliverySettings, RetrySettings
+from postroad.vocabulary.story import Entry, Moved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryWorld:
+    """The stores and seams that delivery works with."""
+
+    queue: QueueStore
+    mailboxes: MailboxStore
+    directory: Directory
+    clock: Clock
+    network: Network
+    resolver: Resolver
+    entropy: Entropy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryPlan:
+    """The settings of delivery. `own_endpoints` are all addresses and ports at which a listener of ours can be
+    reached: mail is never relayed there."""
+
+    settings: DeliverySettings
+    retry: RetrySettings
+    own_endpoints: frozenset[Endpoint] = frozenset()
+
+
+class Delivery:
+    """`errors` is told what was unexpected, in words and as the exception; `listener` hears the conversations."""
+
+    def __init__(
+        self, world: DeliveryWorld, plan: DeliveryPlan, *, errors: Errors, listener: Listener | None = None
+    ) -> None:
+        self._world = world
+        self._plan = plan
+        self._settings = plan.settings
+        self._errors = errors
+        self._listener = listener
+        self._held: dict[GroupKey, Parcel] = {}
+        self._content_bytes = 0
+        self._next_due_at: datetime | None = None
+        self._more_in_store = True
+        self._let_go: set[GroupKey] | None = None
+        """Groups that left our hands while the store was being asked: its answer may still name them."""
+        self._wake = asyncio.Event()
+        self._is_running = False
+        self._is_stopping = False
+        self._offline = plan.settings.offline
+        self._lanes: Lanes
+        self._local: LocalDelivery
+        self._settling: Settling
+
+    # ---- for others ------------------------------------------------------------------------------
+
+    def routing(self, recipients: tuple[Recipient, ...]) -> tuple[Group, ...]:
+        """Recipients grouped by where they go, for reception. Raises StoreUnavailable."""
+        return group_recipients(recipients, self._world.directory.domain, self._settings)
+
+    def hand_over(self, message: NewMessage) -> None:
+        """Take up a message that is durable in the store. Never waits; what there is no room for is found in
+        the store later. Small content is to be octets, so that it need not be read back."""
+        if not self._is_running or self._is_stopping:
+            return
+        if message.due_at is not None and message.due_at > message.queued_at:
+            self._note_due(message.due_at)
+            return
+        content = message.content
+        envelope = structs.replace(message.envelope, recipients=())
+        size_bytes = len(content) if isinstance(content, bytes) else content.size_bytes
+        lease = self._world.queue.epoch
+        for destination, recipients in ((group.destination, group.recipients) for group in message.groups):
+            key = (message.queue_id, destination)
+            if key in self._held or self._is_put_off(destination):
+                continue
+            if len(self._held) >= GROUPS_IN_MEMORY:
+                self._more_in_store = True
+                return
+            work = Work(
+                message.queue_id, destination, recipients, envelope, size_bytes, message.queued_at, 0, False, lease
+            )
+            here = not isinstance(content, bytes) or self._content_bytes + size_bytes <= CONTENT_IN_MEMORY_BYTES
+            self._take_up(Parcel(work, content if here else None))
+
+    def wake(self) -> None:
+        """Look into the store now."""
+        self._more_in_store = True
+        self._wake.set()
+
+    def set_offline(self, offline: bool) -> None:
+        """Offline nothing is attempted but delivery into mailboxes; what is under way is finished."""
+        self._offline = offline
+        self.wake()
+
+    def stop(self) -> None:
+        """Take up nothing more; `run` ends within STOP_GRACE_S."""
+        self._is_stopping = True
+        self._wake.set()
+
+    def snapshot(self) -> list[dict[str, str | int]]:
+        """For `status`: what is in hand, a line for each destination."""
+        in_hand = Counter(destination for _, destination in self._held)
+        lines: list[dict[str, str | int]] = []
+        for lane in self._lanes if self._is_running else ():
+            waiting = len(lane.waiting)
+            lines.append(
+                {
+                    "destination": str(lane.destination),
+                    "waiting": waiting,
+                    "in_flight": in_hand.pop(lane.destination, 0) - waiting,
+                    "connections": lane.slots,
+                }
+            )
+        for destination, count in in_hand.items():
+            waiting = self._local.waiting if destination.kind is DestinationKind.MAILBOX else 0
+            lines.append(
+                {
+                    "destination": str(destination),
+                    "waiting": waiting,
+                    "in_flight": count - waiting,
+                    "connections": 0,
+                }
+            )
+        return lines
+
+    # ---- running ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Deliver until `stop`. Cancelling it is safe at any moment: what was not settled is tried again."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._assemble(tasks)
+                self._is_running = True
+                while not self._is_stopping:
+                    await self._refill()
+                    await self._rest()
+                await self._drain()
+                raise _Over
+        except* _Over:
+            pass
+        finally:
+            self._is_running = False
+
+    def _assemble(self, tasks: asyncio.TaskGroup) -> None:
+        world, settings = self._world, self._settings
+        self._settling = Settling(
+            store=world.queue,
+            clock=world.clock,
+            entropy=world.entropy,
+            retry=self._plan.retry,
+            notifications=Notifications(hostname=settings.hostname, store=world.queue, routing=self.routing),
+            tasks=tasks,
+            settled=self._settled,
+            errors=self._errors,
+        )
+        around = Surroundings(
+            network=world.network,
+            store=world.queue,
+            sweep=SweepOnDemand(tasks),
+            tasks=tasks,
+            settings=settings,
+            errors=self._errors,
+            listener=self._listener,
+        )
+        ourselves = Ourselves(settings.hostname, self._plan.own_endpoints)
+        relay = Relay(around, resolver=world.resolver, entropy=world.entropy, ourselves=ourselves)
+        self._lanes = Lanes(
+            tasks=tasks,
+            relaying=relay,
+            connections_each=settings.destination_connections,
+            concluded=self._settling.conclude,
+            gone=self._gone,
+            errors=self._errors,
+        )
+        self._local = LocalDelivery(
+            mailboxes=world.mailboxes,
+            directory=world.directory,
+            queue=world.queue,
+            tasks=tasks,
+            concluded=self._settling.conclude,
+            gone=self._gone,
+            errors=self._errors,
+        )
+
+    async def _drain(self) -> None:
+        """Let what is under way come to its end, for as long as the grace lasts."""
+        self._lanes.stop()
+        try:
+            async with asyncio.timeout(STOP_GRACE_S):
+                await self._local.stop()
+                await self._lanes.is_at_rest()
+                await self._settling.at_rest()
+        except TimeoutError:
+            self._lanes.cut()
+
+    # ---- looking into the store ------------------------------------------------------------------
+
+    async def _refill(self) -> None:
+        """Take what is due, as far as there is room."""
+        limit = min(GROUPS_IN_MEMORY - len(self._held), REFILL_BATCH)
+        if limit <= 0:
+            return
+        self._more_in_store = False
+        self._next_due_at = None
+        self._let_go = set()
+        queue = self._world.queue
+        try:
+            taken = await queue.take_due(self._world.clock.now(), limit, self._is_in_hand)
+            next_due_at = await queue.next_due_at()
+        except StoreUnavailable as error:
+            self._errors("looking for mail that is due", error)
+            self._more_in_store = True
+            await self._sleep(REFILL_RETRY_S)
+            return
+        finally:
+            let_go, self._let_go = self._let_go, None
+        self._more_in_store = self._more_in_store or len(taken) == limit
+        self._next_due_at = earliest(self._next_due_at, next_due_at)
+        for work in taken:
+            key = (work.queue_id, work.destination)
+            if key not in self._held and key not in let_go:
+                self._take_from_store(work)
+
+    def _is_in_hand(self, queue_id: QueueId, destination: Destination) -> bool:
+        return (queue_id, destination) in self._held or self._is_put_off(destination)
+
+    def _is_put_off(self, destination: Destination) -> bool:
+        return self._offline and destination.kind is not DestinationKind.MAILBOX
+
+    async def _rest(self) -> None:
+        """Until there is reason to look into the store, and room."""
+        while not self._is_stopping:
+            has_room = len(self._held) <= GROUPS_IN_MEMORY // 2
+            wait_s: float | None = None
+            if has_room and self._more_in_store:
+                return
+            if has_room and self._next_due_at is not None:
+                wait_s = (self._next_due_at - self._world.clock.now()).total_seconds()
+                if wait_s <= 0:
+                    return
+            await self._sleep(wait_s)
+
+    async def _sleep(self, wait_s: float | None) -> None:
+        self._wake.clear()
+        if self._is_stopping:
+            return
+        try:
+            async with asyncio.timeout(None if wait_s is None else min(wait_s, DUE_LOOK_S)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _take_from_store(self, work: Work) -> None:
+        """Take up a group, unless the configuration has changed and some of it goes another way now."""
+        try:
+            staying, moved = split_moved(
+                work.destination, work.recipients, self._world.directory.domain, self._settings
+            )
+        except StoreUnavailable:
+            staying, moved = work.recipients, ()
+        parcel = Parcel(work)
+        if not moved:
+            self._take_up(parcel)
+            return
+        self._held[parcel.key] = parcel
+        now = self._world.clock.now()
+        fact = Moved(at=now, destination=str(work.destination), to=tuple(str(group.destination) for group in moved))
+        self._settling.write(
+            parcel,
+            Settlement(
+                queue_id=work.queue_id,
+                destination=work.destination,
+                lease=work.lease,
+                remaining=staying,
+                due_at=now if staying else None,
+                attempts=work.attempts,
+                warned=work.warned,
+                moved=moved,
+                story=Entry(work.queue_id, (work.queue_id,), (fact,)),
+            ),
+        )
+
+    # ---- in hand ---------------------------------------------------------------------------------
+
+    def _take_up(self, parcel: Parcel) -> None:
+        self._held[parcel.key] = parcel
+        self._content_bytes += parcel.held_bytes
+        if parcel.work.destination.kind is DestinationKind.MAILBOX:
+            self._local.put(parcel)
+        else:
+            self._lanes.put(parcel)
+
+    def _gone(self, parcel: Parcel) -> None:
+        """An administrator has removed the message meanwhile."""
+        self._settled(parcel, None)
+
+    def _settled(self, parcel: Parcel, settlement: Settlement | None) -> None:
+        if self._held.pop(parcel.key, None) is None:
+            return
+        self._content_bytes -= parcel.held_bytes
+        if self._let_go is not None:
+            self._let_go.add(parcel.key)
+        if settlement is not None:
+            if settlement.due_at is not None:
+                self._note_due(settlement.due_at)
+            for message in settlement.enqueue:
+                self.hand_over(message)
+            if settlement.moved:
+                self.wake()
+        if self._more_in_store and len(self._held) <= GROUPS_IN_MEMORY // 2:
+            self._wake.set()
+
+    def _note_due(self, due_at: datetime) -> None:
+        if self._next_due_at is None or due_at < self._next_due_at:
+            self._next_due_at = due_at
+            self._wake.set()
+
+
+class _Over(Exception):
+    """Ends the group of tasks: everything has been brought to rest, what is left may be cancelled."""

@@ -1,0 +1,165 @@
+"""From a destination to conversations: look for hosts, connect, talk, and go on to the next when it came to nothing.
+
+Implements `lanes.Relaying`. What to try next is `rules/attempt.Walk`'s to say; here it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from msgspec import structs
+
+from postroad.contracts.entropy import Entropy
+from postroad.contracts.errors import ConnectFailed, DnsTemporary
+from postroad.contracts.resolver import Resolver
+from postroad.rules.attempt import DNS_FAILED, Connect, Lookup, Walk
+from postroad.rules.mx_order import UNROUTABLE, Hosts, NoWay, Ourselves, hosts_of_domain, literal_address
+from postroad.rules.routing import host_port
+from postroad.services.lanes import Failure, Lane
+from postroad.services.relay_connection import RelayConnection
+from postroad.services.relay_parts import End, Surroundings, TlsPlan
+from postroad.vocabulary.destination import Destination, DestinationKind
+from postroad.vocabulary.limits import CLIENT_CONNECT_S
+from postroad.vocabulary.outcome import Fate
+from postroad.vocabulary.settings import DeliverySettings, SmarthostTls
+from postroad.wire.smtp.client import ClientProfile
+from postroad.wire.smtp.client_events import TlsUse
+
+SUBMISSIONS_PORT = 465
+"""TLS from the first octet (RFC 8314 section 3.3)."""
+
+
+class Relay:
+    """`ourselves` is how we are recognised, lest mail come back to us."""
+
+    def __init__(self, around: Surroundings, *, resolver: Resolver, entropy: Entropy, ourselves: Ourselves) -> None:
+        self._around = around
+        self._settings = around.settings
+        self._resolver = resolver
+        self._entropy = entropy
+        self._ourselves = ourselves
+        self._connections = 0
+
+    async def serve(self, lane: Lane) -> Failure | None:
+        """Run one connection of the lane, from the MX question to the goodbye.
+
+        None when mail was served, or nothing waits any more; otherwise why no host took any.
+        """
+        way = _Way.to(lane.destination, self._settings)
+        hosts = await self._hosts(way)
+        if isinstance(hosts, NoWay):
+            return Failure(hosts)
+        walk = Walk(
+            hosts,
+            way.port,
+            self._ourselves,
+            configured=way.configured,
+            private_allowed=self._settings.private_destinations_allowed,
+            clear_allowed=way.profile.tls is TlsUse.IF_OFFERED,
+        )
+        cut = False
+        while True:
+            step = walk.next_step()
+            if isinstance(step, NoWay):
+                return Failure(step, of_the_cut=cut)
+            if isinstance(step, Lookup):
+                walk.looked_up(await self._addresses(step.hosts))
+                continue
+            end = await self._talk(lane, step, way)
+            if end.served or not lane.waiting or (end.was_ready and not end.cut):
+                return None
+            cut = cut or end.cut
+            walk.failed(end.text, reply=end.reply, tls=end.tls)
+
+    async def _hosts(self, way: _Way) -> Hosts | NoWay:
+        if way.configured or literal_address(way.name) is not None:
+            return ((way.name,),)
+        if way.name.startswith("["):
+            return NoWay(Fate.FAILED, UNROUTABLE, f"{way.name} is no address that can be connected to.")
+        try:
+            records = await self._resolver.mx(way.name)
+        except DnsTemporary as error:
+            return NoWay(Fate.DEFERRED, DNS_FAILED, f"The MX of {way.name} could not be looked up just now: {error}")
+        return hosts_of_domain(way.name, records, self._ourselves, self._entropy.shuffled)
+
+    async def _addresses(self, hosts: tuple[str, ...]) -> dict[str, tuple[str, ...] | None]:
+        """Of equal hosts all at once; at most MX_HOSTS."""
+        if len(hosts) == 1:
+            return {hosts[0]: await self._addresses_of(hosts[0])}
+        async with asyncio.TaskGroup() as tasks:
+            asked = {host: tasks.create_task(self._addresses_of(host)) for host in hosts}
+        return {host: task.result() for host, task in asked.items()}
+
+    async def _addresses_of(self, host: str) -> tuple[str, ...] | None:
+        if (address := literal_address(f"[{host}]")) is not None:
+            return (address,)  # some publish an address as the MX's name; it is clear what they mean
+        try:
+            return await self._resolver.addresses(host)
+        except DnsTemporary:
+            return None
+
+    async def _talk(self, lane: Lane, step: Connect, way: _Way) -> End:
+        self._connections += 1
+        number = self._connections
+        profile = way.profile if step.tls else structs.replace(way.profile, tls=TlsUse.NEVER)
+        if self._around.listener is not None:
+            profile = structs.replace(profile, record=True)
+        plan = TlsPlan(step.host, way.verify, way.tls_at_once)
+
+        def factory() -> asyncio.Protocol:
+            return RelayConnection(self._around, lane, profile, plan, number=number, host=step.host, remote=step.remote)
+
+        try:
+            _, protocol = await self._around.network.connect(
+                factory,
+                step.remote,
+                local_address=_bound(self._settings.bind, step.remote.address),
+                timeout_s=CLIENT_CONNECT_S,
+            )
+        except ConnectFailed as error:
+            return End(f"No connection to {step.host}: {error}.")
+        return await cast(RelayConnection, protocol).converse()
+
+
+class _Way:
+    """What the settings say of the way to a destination: a host or domain, a port, and how to talk there."""
+
+    __slots__ = ("configured", "name", "port", "profile", "tls_at_once", "verify")
+
+    def __init__(self, name: str, port: int, profile: ClientProfile, configured: bool, verify: bool = False) -> None:
+        self.name = name
+        self.port = port
+        self.profile = profile
+        self.configured = configured
+        self.verify = verify
+        self.tls_at_once = profile.tls_active
+
+    @classmethod
+    def to(cls, destination: Destination, settings: DeliverySettings) -> _Way:
+        plain = ClientProfile(helo_name=settings.hostname)
+        if destination.kind is DestinationKind.DOMAIN:
+            return cls(destination.name, settings.port, plain, configured=False)
+        if destination.kind is DestinationKind.ROUTE:
+            host = host_port(destination.name, settings.port)
+            return cls(host.address, host.port, plain, configured=True)
+        smarthost = settings.smarthost
+        assert smarthost is not None, "a group for the smart host is moved when there is none any more"
+        # A password goes only to who has proved to be the one it is for (interface: "verified" whenever a user is set).
+        verify = bool(smarthost.user) or smarthost.tls is SmarthostTls.VERIFIED
+        at_once = smarthost.port == SUBMISSIONS_PORT and (verify or smarthost.tls is not SmarthostTls.NONE)
+        use = TlsUse.REQUIRED if verify or at_once else TlsUse.IF_OFFERED
+        if smarthost.tls is SmarthostTls.NONE and not verify:
+            use = TlsUse.NEVER
+        profile = ClientProfile(
+            helo_name=settings.hostname,
+            tls=use,
+            credentials=(smarthost.user, smarthost.password) if smarthost.user else None,
+            tls_active=at_once,
+        )
+        return cls(smarthost.host, smarthost.port, profile, configured=True, verify=verify)
+
+
+def _bound(addresses: tuple[str, ...], remote: str) -> str:
+    """The configured local address of the remote's family, or "" for the system's choice."""
+    return next((address for address in addresses if (":" in address) == (":" in remote)), "")

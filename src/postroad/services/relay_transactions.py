@@ -1,0 +1,317 @@
+"""The mail transactions of one outgoing connection: groups in, outcomes out.
+
+Takes groups from the lane while the session has room, splits those with many recipients over transactions, and
+knows for every recipient whether it was answered, is under way or must go again when the connection ends.
+Everything is a callback of the connection; only content that is not in memory costs a task.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.queue_store import StoredContent
+from postroad.rules.replies import (
+    MAY_HAVE_IT,
+    Lacking,
+    NextHop,
+    lacking,
+    outcome_of,
+    outcome_of_cut,
+    outcome_of_lacking,
+    wants_another_transaction,
+)
+from postroad.services.lanes import Lane, Sender
+from postroad.services.parcel import Parcel
+from postroad.services.relay_parts import Surroundings
+from postroad.vocabulary.endpoint import Endpoint, TlsFacts
+from postroad.vocabulary.enhanced_status import EnhancedStatus
+from postroad.vocabulary.envelope import BodyType, Recipient
+from postroad.vocabulary.limits import TRANSACTIONS_IN_FLIGHT
+from postroad.vocabulary.outcome import Fate, Outcome
+from postroad.wire.smtp.client import ClientSession
+from postroad.wire.smtp.client_events import Ended, OutgoingTransaction, RecipientAnswered, Stage, TransactionEnded
+
+_OUR_STORE = EnhancedStatus(4, 3, 0)
+
+
+class Flight:
+    """One transaction under way. `answered` counts the RCPT replies, which come in order (RFC 2920 section 3.1)."""
+
+    __slots__ = ("accepted", "again", "answered", "parcel", "recipients")
+
+    def __init__(self, parcel: Parcel, recipients: tuple[Recipient, ...]) -> None:
+        self.parcel = parcel
+        self.recipients = recipients
+        self.answered = 0
+        self.accepted: list[Recipient] = []
+        self.again: list[Recipient] = []
+
+    def unsettled(self) -> list[Recipient]:
+        """Those without an outcome: accepted, to go again, or not answered."""
+        return [*self.accepted, *self.again, *self.recipients[self.answered :]]
+
+
+class Transactions:
+    """`pump` is called when something that was waited for is there and the connection must be driven on."""
+
+    def __init__(
+        self,
+        *,
+        connection: Sender,
+        lane: Lane,
+        session: ClientSession,
+        around: Surroundings,
+        pump: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._lane = lane
+        self._session = session
+        self._store = around.store
+        self._tasks = around.tasks
+        self._errors = around.errors
+        self._pump = pump
+        self._messages_max = around.settings.messages_per_connection
+        self._recipients_max = around.settings.recipients_per_transaction
+        self._extensions: dict[str, str] = {}
+        self._by = NextHop()
+        self._remote: Endpoint | None = None
+        self._tls: TlsFacts | None = None
+        self._reports = False
+        self._flights: deque[Flight] = deque()
+        self._partial: deque[Parcel] = deque()
+        self._preparing: Parcel | None = None
+        self._begun = 0
+        self.concluded = 0
+        """Transactions that the server answered to the end."""
+        self.cut_something = False
+
+    def ready(self, extensions: dict[str, str], by: NextHop, remote: Endpoint, tls: TlsFacts | None) -> None:
+        self._extensions = extensions
+        self._by = by
+        self._remote = remote
+        self._tls = tls
+        self._reports = "DSN" in extensions
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._flights and self._preparing is None
+
+    @property
+    def under_way(self) -> Flight:
+        """The transaction that replies are about now."""
+        return self._flights[0]
+
+    # ---- beginning -------------------------------------------------------------------------------
+
+    def feed(self) -> bool:
+        """Begin what there is room for. True if anything was begun."""
+        began = False
+        while self._preparing is None and len(self._flights) < TRANSACTIONS_IN_FLIGHT and self._session.can_begin:
+            parcel = self._next()
+            if parcel is None:
+                break
+            began = self._begin(parcel) or began
+        return began
+
+    def _next(self) -> Parcel | None:
+        if self._partial:
+            return self._partial.popleft()
+        idle = not self._flights
+        if self._begun >= self._messages_max:
+            if idle:
+                self._session.quit()
+            return None
+        parcel = self._lane.take()
+        if parcel is None and self._lane.is_stopping:
+            if idle:
+                self._session.quit()
+        elif parcel is None:
+            self._lane.has_room(self._connection, idle)
+        else:
+            self._lane.is_busy(self._connection)
+        return parcel
+
+    def _begin(self, parcel: Parcel) -> bool:
+        """Begin its next transaction. False if that must wait for its content, or came to nothing."""
+        parcel.remote, parcel.remote_name, parcel.tls = self._remote, self._by.name, self._tls
+        if parcel.content is None:
+            self._prepare(parcel, self._fetch(parcel))
+            return False
+        work = parcel.work
+        envelope = work.envelope
+        octets = parcel.in_memory()
+        body, smtputf8 = envelope.body, envelope.smtputf8
+        lack = lacking(self._extensions, size_bytes=work.size_bytes, body=body, smtputf8=smtputf8)
+        if lack in (Lacking.EIGHT_BIT, Lacking.UTF8):
+            if octets is None and parcel.is_ascii is None:
+                self._prepare(parcel, self._examine(parcel))
+                return False
+            # What it declares is not always what it needs.
+            is_ascii = octets.isascii() if octets is not None else bool(parcel.is_ascii)
+            if is_ascii:
+                body = BodyType.SEVEN_BIT
+                smtputf8 = smtputf8 and not _addresses_are_ascii(parcel)
+            lack = lacking(self._extensions, size_bytes=work.size_bytes, body=body, smtputf8=smtputf8)
+        if lack is not None:
+            self._fail_all(parcel, lack)
+            return False
+        recipients = parcel.unsent[: self._recipients_max]
+        parcel.unsent = parcel.unsent[self._recipients_max :]
+        parcel.next_hop_reports = self._reports
+        if parcel.unsent:
+            self._partial.appendleft(parcel)
+        self._flights.append(Flight(parcel, recipients))
+        self._begun += 1
+        self._session.begin(
+            OutgoingTransaction(
+                envelope.reverse_path, recipients, work.size_bytes, body, smtputf8, envelope.ret, envelope.envid
+            ),
+            octets,
+        )
+        return True
+
+    def _fail_all(self, parcel: Parcel, lack: Lacking) -> None:
+        for recipient in parcel.unsent:
+            parcel.outcomes.append(
+                outcome_of_lacking(
+                    recipient, lack, self._by, size_bytes=parcel.work.size_bytes, extensions=self._extensions
+                )
+            )
+        parcel.unsent = ()
+        self._conclude(parcel)
+
+    def _conclude(self, parcel: Parcel) -> None:
+        if parcel.is_concluded:
+            self._lane.concluded(parcel)
+
+    # ---- content that is not in memory -----------------------------------------------------------
+
+    def _prepare(self, parcel: Parcel, errand: Callable[[], Awaitable[None]]) -> None:
+        self._preparing = parcel
+        self._tasks.create_task(self._prepared(parcel, errand))
+
+    async def _prepared(self, parcel: Parcel, errand: Callable[[], Awaitable[None]]) -> None:
+        trouble = ""
+        there = True
+        try:
+            await errand()
+        except KeyError:
+            there = False
+        except StoreUnavailable as error:
+            trouble = f"The content could not be read from our own store: {error}"
+        except Exception as error:
+            self._errors(f"content of {parcel.work.queue_id}", error)
+            trouble = "The content could not be read from our own store; the error was reported."
+        if self._preparing is not parcel:
+            return  # the connection ended meanwhile and the parcel has gone back to its lane
+        self._preparing = None
+        if not there:
+            self._lane.gone(parcel)
+        elif trouble:
+            self._defer(parcel, parcel.unsent, trouble)
+            parcel.unsent = ()
+            self._conclude(parcel)
+        else:
+            self._partial.appendleft(parcel)
+        self._pump()
+
+    def _fetch(self, parcel: Parcel) -> Callable[[], Awaitable[None]]:
+        async def fetch() -> None:
+            parcel.content = await self._store.content(parcel.work.queue_id)
+
+        return fetch
+
+    def _examine(self, parcel: Parcel) -> Callable[[], Awaitable[None]]:
+        async def examine() -> None:
+            content = parcel.content
+            assert content is not None, "fetched before it is examined"
+            assert not isinstance(content, bytes), "what is in memory is examined on the spot"
+            parcel.is_ascii = True
+            async for chunk in content.chunks():
+                if not chunk.isascii():
+                    parcel.is_ascii = False
+                    break
+
+        return examine
+
+    def content_failed(self, text: str) -> None:
+        """The content of the transaction under way could not be read to its end: the connection must go, for
+        nothing but its end tells the server that the message is not whole."""
+        flight = self._flights.popleft()
+        self._defer(flight.parcel, tuple(flight.unsettled()), text)
+        if not flight.parcel.unsent:
+            self._conclude(flight.parcel)
+
+    def _defer(self, parcel: Parcel, recipients: tuple[Recipient, ...], text: str) -> None:
+        parcel.outcomes.extend(Outcome(recipient, Fate.DEFERRED, _OUR_STORE, text) for recipient in recipients)
+
+    def stored_content(self) -> StoredContent:
+        content = self._flights[0].parcel.content
+        assert content is not None, "a transaction is begun with its content at hand"
+        assert not isinstance(content, bytes), "octets in memory are given to the session at once"
+        return content
+
+    # ---- what the server said --------------------------------------------------------------------
+
+    def recipient_answered(self, event: RecipientAnswered) -> None:
+        flight = self._flights[0]
+        flight.answered += 1
+        reply = event.reply
+        if reply.code < 300:
+            flight.accepted.append(event.recipient)
+        elif wants_another_transaction(reply, len(flight.accepted)):
+            flight.again.append(event.recipient)
+        else:
+            flight.parcel.outcomes.append(outcome_of(event.recipient, reply, self._by))
+
+    def transaction_ended(self, event: TransactionEnded) -> None:
+        flight = self._flights.popleft()
+        parcel = flight.parcel
+        self.concluded += 1
+        by = self._by
+        for recipient in event.accepted:
+            parcel.outcomes.append(outcome_of(recipient, event.reply, by))
+        if flight.again:
+            if not parcel.unsent:
+                self._partial.append(parcel)
+            parcel.unsent = (*flight.again, *parcel.unsent)
+        if parcel.is_concluded:
+            self._lane.concluded(parcel)
+
+    def ended(self, event: Ended) -> None:
+        """The session is over: whoever has no answer goes again, but those whose message the server may have."""
+        parcels: dict[Parcel, None] = {}
+        for number, flight in enumerate(self._flights):
+            parcel = flight.parcel
+            parcels[parcel] = None
+            if number == 0 and event.stage is Stage.END_OF_DATA:
+                text = MAY_HAVE_IT.format(host=self._by.name) if event.reply is None else self._words(event)
+                parcel.outcomes.extend(outcome_of_cut(each, text, event.reply, self._by) for each in flight.accepted)
+                flight.accepted.clear()
+            parcel.unsent = (*flight.unsettled(), *parcel.unsent)
+        parcels.update(dict.fromkeys(self._partial))
+        if self._preparing is not None:
+            parcels[self._preparing] = None
+        self._flights.clear()
+        self._partial.clear()
+        self._preparing = None
+        for parcel in reversed(parcels):
+            if not parcel.unsent:
+                self._conclude(parcel)
+                continue
+            self.cut_something = True
+            if not self._lane.put_back(parcel):
+                text = self._words(event)
+                parcel.outcomes.extend(outcome_of_cut(each, text, event.reply, self._by) for each in parcel.unsent)
+                parcel.unsent = ()
+                self._conclude(parcel)
+
+    def _words(self, event: Ended) -> str:
+        return f"The connection to {self._by.name} ended at {event.stage.value}: {event.reason}."
+
+
+def _addresses_are_ascii(parcel: Parcel) -> bool:
+    path = parcel.work.envelope.reverse_path
+    return (path is None or path.is_ascii) and all(each.forward_path.is_ascii for each in parcel.work.recipients)
