@@ -228,7 +228,7 @@ class House:
         if host is None:
             host = self._clients[address] = self.internet.host(address)
         server = "2001:db8::25" if ":" in address else SERVER
-        transport, protocol = await host.connect(Client, Endpoint(server, PORTS[role]), timeout_s=30)
+        _, protocol = await host.connect(Client, Endpoint(server, PORTS[role]), timeout_s=30)
         assert isinstance(protocol, Client)
         protocol.host = host
         if role.implicit_tls:

@@ -6,6 +6,7 @@ import pytest
 
 from postroad.simulation.weather import Weather
 from postroad.vocabulary.envelope import BodyType
+from postroad.vocabulary.settings import LimitSettings
 from postroad.vocabulary.story import Received
 from tests.services.houses import CLIENT, HERE, HOSTNAME, House, play
 
@@ -107,8 +108,6 @@ def test_one_recipient_named_a_thousand_times_is_one_delivery(tmp_path: Path) ->
 
 
 def test_more_recipients_than_the_limit_are_put_off_to_another_transaction(tmp_path: Path) -> None:
-    from postroad.vocabulary.settings import LimitSettings
-
     async def scene() -> None:
         limits = LimitSettings(recipients=100)
         async with House.open(tmp_path) as house, house.reception(limits=limits), house.client() as client:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from postroad.vocabulary.address import Mailbox
@@ -138,8 +139,6 @@ def test_a_user_may_write_to_everybody_but_to_nobody_here(tmp_path: Path) -> Non
 
 
 def test_an_account_that_is_disabled_after_its_login_sends_no_more(tmp_path: Path) -> None:
-    import msgspec
-
     async def scene() -> None:
         async with House.open(tmp_path) as house, house.reception():
             client = await _logged_in(house)
@@ -234,8 +233,6 @@ def test_blocked_senders_and_clients_are_refused(tmp_path: Path) -> None:
 def test_vrfy_tells_a_stranger_what_the_policy_allows(
     tmp_path: Path, vrfy: WhoMayAsk, argument: str, answer: str
 ) -> None:
-    import msgspec
-
     async def scene() -> None:
         policy = msgspec.structs.replace(ALL_OFF, vrfy=vrfy)
         async with House.open(tmp_path) as house, house.reception(policy=policy), house.client() as client:

@@ -78,6 +78,11 @@ class ClientLookups:
         except (DnsTemporary, TimeoutError):
             self._kept.pop(key, None)  # the next to ask may have more luck
             return client_policy.not_known_now(rule, subject)
+        except Exception as failure:
+            # A fault of ours, not of the client's: told to whoever runs the server, and no verdict on anybody.
+            self._kept.pop(key, None)
+            self._loop.call_exception_handler({"message": f"looking up {subject} failed", "exception": failure})
+            return client_policy.not_known_now(rule, subject)
         finally:
             self._under_way -= 1
 
