@@ -174,6 +174,24 @@ def test_keys_with_the_same_hash_are_told_apart(tmp_path: Path, monkeypatch: pyt
     play(tmp_path, scene)
 
 
+def test_a_story_is_found_in_whichever_chapter_of_a_day_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (ledger_reads, ledger_writes):
+        monkeypatch.setattr(module, "CHAPTER_MENTIONS", 5)
+    entries = [an_entry(f"{n:012d}", at=T0 + timedelta(seconds=n), more=("ann@a.example",)) for n in range(40)]
+
+    async def scene(ledger: SqliteLedger, clock: SetClock) -> None:
+        for start in range(0, 40, 3):
+            await ledger.write((to_bytes(tuple(entries[start : start + 3])),))
+        for entry in entries:
+            assert await ledger.find(entry.queue_id, TRACE_ENTRIES) == (entry,)
+        assert await ledger.find("ann@a.example", TRACE_ENTRIES) == tuple(entries)
+        assert await ledger.find("ann@a.example", 7) == tuple(entries[-7:])
+
+    play(tmp_path, scene)
+
+
 def test_the_file_of_a_day_that_is_over_is_closed_and_stays_tidy(tmp_path: Path) -> None:
     async def scene(ledger: SqliteLedger, clock: SetClock) -> None:
         await ledger.write((to_bytes((an_entry(),)),))

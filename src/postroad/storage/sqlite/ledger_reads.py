@@ -16,15 +16,16 @@ import apsw
 import msgspec
 
 from postroad.storage.sqlite.database import sync_folder, translated, translating
-from postroad.storage.sqlite.ledger_writes import key_hash
+from postroad.storage.sqlite.ledger_writes import CHAPTER_MENTIONS, key_hash
 from postroad.vocabulary.limits import DATABASE_BUSY_S
 from postroad.vocabulary.story import Entry, entries_with
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MENTIONED = """
     SELECT story.octets FROM mention JOIN story ON story.id = mention.story
-    WHERE mention.key_hash = ? ORDER BY mention.story DESC
+    WHERE mention.chapter = ? AND mention.key_hash = ? ORDER BY mention.story DESC
 """
+_LAST_STORY = "SELECT max(id) FROM story"
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -76,16 +77,23 @@ def _search(path: Path, key: str, limit: int) -> Iterator[Entry]:
         connection.pragma("query_only", True)
         if connection.pragma("user_version") == 0:
             return
-        seen: set[Entry] = set()
-        for (octets,) in connection.execute(_MENTIONED, (key_hash(key),)):
-            seen.update(_readable(key, octets))
-            if len(seen) >= limit:
-                break
-        yield from seen
+        yield from _newest(connection, key, limit)
     except apsw.Error as error:
         raise translated(error, str(path), connection.system_errno) from error
     finally:
         connection.close(True)
+
+
+def _newest(connection: apsw.Connection, key: str, limit: int) -> set[Entry]:
+    number = key_hash(key)
+    seen: set[Entry] = set()
+    last = connection.execute(_LAST_STORY).get or 0
+    for chapter in range(last // CHAPTER_MENTIONS, -1, -1):
+        for (octets,) in connection.execute(_MENTIONED, (chapter, number)):
+            seen.update(_readable(key, octets))
+            if len(seen) >= limit:
+                return seen
+    return seen
 
 
 def _readable(key: str, octets: bytes) -> list[Entry]:

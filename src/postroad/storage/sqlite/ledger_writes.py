@@ -24,7 +24,11 @@ LEDGER = DatabaseKind("ledger", application_id=0x50524C47, sql=sql_folder("ledge
 
 _LAST_STORY = "SELECT coalesce(max(id), 0) FROM story"
 _PUT_STORY = "INSERT INTO story (id, octets) VALUES (?, ?)"
-_PUT_MENTION = "INSERT INTO mention (key_hash, story) VALUES (?, ?)"
+_PUT_MENTION = "INSERT INTO mention (chapter, key_hash, story) VALUES (?, ?, ?)"
+
+
+CHAPTER_MENTIONS = 16_384
+"""Mentions of a chapter of the index, some 60 pages; part of the format of the files."""
 
 
 def key_hash(key: str) -> int:
@@ -138,12 +142,13 @@ def _encoded(entries: tuple[Entry, ...]) -> tuple[bytes, set[str]]:
 def _put(connection: apsw.Connection, blobs: Iterable[tuple[bytes, set[str]]]) -> None:
     story = connection.execute(_LAST_STORY).get
     stories: list[tuple[int, bytes]] = []
-    mentions: list[tuple[int, int]] = []
+    mentions: list[tuple[int, int, int]] = []
     for octets, keys in blobs:
-        story += 1
+        story += len(keys) or 1
         stories.append((story, octets))
         # Two keys of one blob with the same hash are one mention.
-        mentions += {(key_hash(key), story) for key in keys}
+        chapter = story // CHAPTER_MENTIONS
+        mentions += {(chapter, key_hash(key), story) for key in keys}
     # In the order of the index, neighbours share the way to their page.
     mentions.sort()
     connection.executemany(_PUT_STORY, stories)
