@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from postroad.vocabulary.limits import DISCARD_BYTES
 from postroad.wire.line_buffer import LineBuffer, LineFault
+from tests.wire.cutting import cut, split
 
 
 def lines(chunks: list[bytes], bytes_max: int = 10) -> list[bytes | LineFault]:
@@ -50,6 +51,4 @@ def test_what_is_left_can_be_taken_whole() -> None:
 )
 def test_how_the_stream_is_cut_does_not_matter(pieces: list[bytes], cuts: list[int]) -> None:
     octets = b"".join(pieces)
-    edges = [0, *sorted(min(edge, len(octets)) for edge in cuts), len(octets)]
-    chunks = [octets[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
-    assert lines(chunks) == lines([octets]) == lines([octets[n : n + 1] for n in range(len(octets))])
+    assert lines(cut(octets, cuts)) == lines([octets]) == lines(split(octets))

@@ -16,7 +16,6 @@ from postroad.wire.smtp.events import (
     ContentEnded,
     ContentReceived,
     CredentialsGiven,
-    Greeted,
     RecipientGiven,
     SenderGiven,
     ServerEvent,
@@ -120,9 +119,9 @@ class Conversation:
         return [event for event in self.events if type(event) is kind]
 
 
-def ready(profile: ServerProfile = MX, **more: Reply) -> Conversation:
+def ready(profile: ServerProfile = MX) -> Conversation:
     """After EHLO."""
-    conversation = Conversation(profile, **more)
+    conversation = Conversation(profile)
     conversation.lines("EHLO client.example")
     return conversation
 
@@ -143,6 +142,3 @@ def history(chunks: Iterable[bytes], profile: ServerProfile = MX) -> tuple[bytes
         said += conversation.say(chunk)
     events: list[object] = [event for event in conversation.events if type(event) is not ContentReceived]
     return said, events, conversation.messages, conversation.wait
-
-
-__all__ = ["Conversation", "Greeted", "history", "in_content", "ready"]

@@ -138,8 +138,8 @@ def test_any_octets_are_a_mailbox_or_refused(octets: bytes, smtputf8: bool) -> N
         try:
             inner, _ = split_path(argument)
             parse_mailbox(inner, smtputf8=smtputf8)
-        except PathRefused as refused:
-            assert refused.reason
+        except PathRefused:
+            continue
 
 
 LOCAL_PARTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30) | st.text(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from postroad.vocabulary.limits import REPLY_LINE_BYTES, REPLY_LINES
 from postroad.vocabulary.reply import Reply, reply
 from postroad.wire.smtp.reply_reader import BadReply, ReplyReader
+from tests.wire.cutting import cut, split
 
 
 def read(*chunks: bytes) -> list[Reply | str]:
@@ -42,7 +43,7 @@ def read(*chunks: bytes) -> list[Reply | str]:
 )
 def test_a_reply_is_read(octets: bytes, expected: Reply) -> None:
     assert read(octets) == [expected]
-    assert read(*(octets[n : n + 1] for n in range(len(octets)))) == [expected]
+    assert read(*split(octets)) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,4 @@ def test_several_replies_come_in_order() -> None:
 )
 def test_any_octets_are_replies_or_not_and_never_raise(pieces: list[bytes], cuts: list[int]) -> None:
     octets = b"".join(pieces)
-    edges = [0, *sorted(min(edge, len(octets)) for edge in cuts), len(octets)]
-    chunks = [octets[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
-    assert read(*chunks) == (read(octets) if octets else [])
+    assert read(*cut(octets, cuts)) == (read(octets) if octets else [])

@@ -9,6 +9,7 @@ from postroad.vocabulary.limits import CONTENT_OVERRUN_BYTES
 from postroad.vocabulary.reply import reply
 from postroad.vocabulary.settings import BareNewline
 from postroad.wire.smtp.events import CommandRefused, TransactionDropped
+from tests.wire.cutting import cut, split
 from tests.wire.smtp.conversation import MX, Conversation, in_content
 
 FULL = reply(452, "No space", status="4.3.1")
@@ -37,10 +38,6 @@ def test_content_arrives_as_it_was_meant(sent: bytes, meant: bytes, by_octet: bo
     said = b"".join(conversation.say(octets) for octets in (split(sent) if by_octet else [sent]))
     assert said.startswith(b"250 ")
     assert conversation.messages == [meant]
-
-
-def split(octets: bytes) -> list[bytes]:
-    return [octets[n : n + 1] for n in range(len(octets))]
 
 
 @pytest.mark.parametrize("false_end", FALSE_ENDS)
@@ -93,11 +90,6 @@ def test_a_long_line_is_found_wherever_it_is_cut(lengths: list[int], cuts: list[
     conversation = in_content(msgspec.structs.replace(MX, message_bytes=100_000))
     said = b"".join(conversation.say(chunk) for chunk in cut(sent, cuts))
     assert said[:3] == (b"554" if max(lengths, default=0) > 998 else b"250")
-
-
-def cut(octets: bytes, cuts: list[int]) -> list[bytes]:
-    edges = [0, *sorted(min(edge, len(octets)) for edge in cuts), len(octets)]
-    return [octets[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
 
 
 def test_a_message_of_the_announced_size_passes_and_one_octet_more_does_not() -> None:

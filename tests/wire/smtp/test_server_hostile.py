@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from postroad.wire.session import Wait
 from postroad.wire.smtp.events import CommandRefused, ContentEnded, RecipientGiven, SenderGiven
 from postroad.wire.smtp.transitions import Phase
+from tests.wire.cutting import cut, split
 from tests.wire.smtp.conversation import MX, SUBMISSION, TLS, Conversation, history, ready
 
 SESSION = (
@@ -97,32 +98,55 @@ def test_a_flood_of_recipients_costs_nothing_more() -> None:
 
 @given(st.lists(st.integers(0, len(SESSION)), max_size=12))
 def test_the_split_of_the_octets_does_not_matter(cuts: list[int]) -> None:
-    edges = [0, *sorted(cuts), len(SESSION)]
-    chunks = [SESSION[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
-    assert history(chunks) == history([SESSION])
+    assert history(cut(SESSION, cuts)) == history([SESSION])
 
 
 def test_octet_by_octet_the_session_is_the_same() -> None:
     said, events, messages, wait = history([SESSION])
-    assert history([SESSION[n : n + 1] for n in range(len(SESSION))]) == (said, events, messages, wait)
+    assert history(split(SESSION)) == (said, events, messages, wait)
     assert messages == [b"Subject: x\r\n\r\n.\r\n"]
     assert wait is Wait.CLOSED
 
 
 WORDS = st.sampled_from(
-    [b"EHLO x", b"HELO", b"MAIL FROM:", b"RCPT TO:", b"<a@b>", b"<>", b"DATA", b"RSET", b"AUTH PLAIN ", b"AUTH LOGIN"]
-    + [b"=", b"*", b"YW5u", b"STARTTLS", b"QUIT", b"NOOP", b"BDAT 3", b" ", b"\r\n", b"\n", b"\r", b".", b"\r\n.\r\n"]
-    + [b"\0", b"\xff", b"SIZE=", b" SMTPUTF8", b" BODY=8BITMIME", b" ORCPT=rfc822;", b"+0D", b"x" * 3000]
+    [
+        *(
+            b"EHLO x",
+            b"HELO",
+            b"MAIL FROM:",
+            b"RCPT TO:",
+            b"<a@b>",
+            b"<>",
+            b"DATA",
+            b"RSET",
+            b"STARTTLS",
+            b"QUIT",
+            b"NOOP",
+        ),
+        *(
+            b"AUTH PLAIN ",
+            b"AUTH LOGIN",
+            b"=",
+            b"*",
+            b"YW5u",
+            b"BDAT 3",
+            b" ",
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b".",
+            b"\r\n.\r\n",
+        ),
+        *(b"\0", b"\xff", b"SIZE=", b" SMTPUTF8", b" BODY=8BITMIME", b" ORCPT=rfc822;", b"+0D", b"x" * 3000),
+    ]
 )
 
 
 @given(st.lists(WORDS | st.binary(max_size=20), max_size=40), st.lists(st.integers(0, 600), max_size=8), st.booleans())
 def test_any_octets_are_answered_and_never_raise(words: list[bytes], cuts: list[int], submission: bool) -> None:
     octets = b"EHLO x\r\n" + b"".join(words) + b"\r\n"
-    edges = [0, *sorted(min(edge, len(octets)) for edge in cuts), len(octets)]
-    chunks = [octets[a:b] for a, b in zip(edges, edges[1:], strict=False) if a < b]
     profile = SUBMISSION if submission else MX
-    assert history(chunks, profile) == history([octets], profile)
+    assert history(cut(octets, cuts), profile) == history([octets], profile)
 
 
 @given(st.lists(WORDS | st.binary(max_size=20), max_size=40))
