@@ -87,6 +87,14 @@ def test_a_client_that_waited_for_the_refusal_of_data_goes_on() -> None:
     assert conversation.lines("RSET", "MAIL FROM:<a@b>", "RCPT TO:<b@b>", "DATA").startswith("354")
 
 
+def test_a_mistyped_command_later_is_only_that() -> None:
+    """The refused DATA is forgotten as soon as the client goes on in order."""
+    conversation = ready()
+    conversation.lines("MAIL FROM:<a@b>", "RCPT TO:<nobody@b>", "DATA", "RCPT TO:<b@b>", "BOO")
+    assert conversation.session.state.phase is Phase.RECIPIENTS
+    assert conversation.lines("DATA").startswith("354")
+
+
 def test_a_flood_of_recipients_costs_nothing_more() -> None:
     conversation = ready()
     conversation.say(b"MAIL FROM:<a@b>\r\n" + b"RCPT TO:<b@b>\r\n" * 150)

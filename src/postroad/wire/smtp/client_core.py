@@ -128,7 +128,9 @@ class ClientCore:
             if self._is_over:
                 return Wait.CLOSED
             if self._handshaking and not self._replies.is_empty:
-                self._end("the server sent octets in clear after its 220 to STARTTLS: this may be an attack")
+                # An octet before the handshake was put there by somebody in between (RFC 3207 section 6).
+                reason = "the server sent octets in clear after its 220 to STARTTLS: this may be an attack"
+                self._end(reason, stage=Stage.STARTTLS)
                 continue
             taken = self._replies.take()
             if isinstance(taken, Reply):

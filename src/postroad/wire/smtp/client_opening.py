@@ -68,12 +68,7 @@ class ClientOpening(ClientCore):
 
     def _take_starttls(self, given: Reply) -> None:
         if given.code // 100 == 2:
-            if self._replies.is_empty:
-                self._handshaking = True
-            else:
-                # An octet before the handshake was put there by somebody in between (RFC 3207 section 6).
-                reason = "the server sent octets in clear after its 220 to STARTTLS: this may be an attack"
-                self._end(reason, None, Stage.STARTTLS)
+            self._handshaking = True
         elif self._profile.tls is TlsUse.REQUIRED:
             self._end("TLS is required and the server refused STARTTLS", given, Stage.STARTTLS, quit_=True)
         else:
