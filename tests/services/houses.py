@@ -290,13 +290,13 @@ class Client(asyncio.Protocol):
 
     async def line(self) -> bytes:
         """The next line without its CR LF; b"" when the connection is closed."""
-        while b"\r\n" not in self.received:
+        while (end := self.received.find(b"\r\n")) < 0:
             if self.closed:
                 return b""
             self._news.clear()
             await self._news.wait()
-        line, _, rest = bytes(self.received).partition(b"\r\n")
-        self.received = bytearray(rest)
+        line = bytes(self.received[:end])
+        del self.received[: end + 2]
         return line
 
     async def reply(self) -> str:

@@ -68,12 +68,16 @@ def test_a_rule_decides_about(
     tmp_path: Path, rule: str, how: Severity, address: str, helo: str, sender: str, answer: str
 ) -> None:
     async def scene() -> None:
-        async with House.open(tmp_path) as house, house.reception(policy=only(rule, how), dns=KNOWN):
-            async with house.client(address=address) as client:
-                reply = await _rcpt(client, helo, sender)
-                assert reply.startswith(answer)
-                refusals = house.ledger.refusals()
-                assert [each.verdicts[0].rule for each in refusals] == ([] if answer == "250" else [rule])
+        policy = only(rule, how)
+        async with (
+            House.open(tmp_path) as house,
+            house.reception(policy=policy, dns=KNOWN),
+            house.client(address=address) as client,
+        ):
+            reply = await _rcpt(client, helo, sender)
+            assert reply.startswith(answer)
+            refusals = house.ledger.refusals()
+            assert [each.verdicts[0].rule for each in refusals] == ([] if answer == "250" else [rule])
 
     play(scene)
 
@@ -131,16 +135,16 @@ def test_a_name_server_that_never_answers_is_waited_for_only_by_a_rule_that_refu
     tmp_path: Path, how: Severity, answer: str, wait_s: float
 ) -> None:
     async def scene() -> None:
-        async with House.open(tmp_path) as house, house.reception(policy=only("reverse_dns", how), dns=Deaf()):
-            async with house.client() as client:
-                began = house.clock.now()
-                assert (await _rcpt(client)).startswith(answer)
-                assert (house.clock.now() - began).total_seconds() <= wait_s + 0.1
-                if how is Severity.TAG:
-                    await client.say("DATA", 354)
-                    client.transport.write(LETTER + b".\r\n")
-                    await client.expect(250)
-                    assert b"iprev=temperror (no answer in time)" in await house.content()
+        policy = only("reverse_dns", how)
+        async with House.open(tmp_path) as house, house.reception(policy=policy, dns=Deaf()), house.client() as client:
+            began = house.clock.now()
+            assert (await _rcpt(client)).startswith(answer)
+            assert (house.clock.now() - began).total_seconds() <= wait_s + 0.1
+            if how is Severity.TAG:
+                await client.say("DATA", 354)
+                client.transport.write(LETTER + b".\r\n")
+                await client.expect(250)
+                assert b"iprev=temperror (no answer in time)" in await house.content()
 
     play(scene)
 
@@ -182,9 +186,9 @@ def test_a_resolver_that_breaks_is_no_verdict_on_the_client_and_is_reported(tmp_
 
     async def scene() -> None:
         policy = only("reverse_dns", Severity.REJECT)
-        async with House.open(tmp_path) as house, house.reception(policy=policy, dns=Broken()):
-            async with house.client() as client:
-                assert (await _rcpt(client)).startswith("451 4.4.3")
+        dns = Broken()
+        async with House.open(tmp_path) as house, house.reception(policy=policy, dns=dns), house.client() as client:
+            assert (await _rcpt(client)).startswith("451 4.4.3")
 
     with pytest.raises(BaseExceptionGroup) as raised:
         play(scene)
