@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 
 import apsw
@@ -17,14 +18,15 @@ import msgspec
 from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.commit import CommitEngine, Item, Result, Verb
 from postroad.storage.sqlite.database import DatabaseKind, open_database, sql_folder
+from postroad.storage.sqlite.many_rows import ManyRows
 from postroad.vocabulary.limits import LEDGER_BLOB_ENTRIES
 from postroad.vocabulary.story import Entry, keys_in, to_bytes
 
 LEDGER = DatabaseKind("ledger", application_id=0x50524C47, sql=sql_folder("ledger"))
 
 _LAST_STORY = "SELECT coalesce(max(id), 0) FROM story"
-_PUT_STORY = "INSERT INTO story (id, octets) VALUES (?, ?)"
-_PUT_MENTION = "INSERT INTO mention (chapter, key_hash, story) VALUES (?, ?, ?)"
+_PUT_STORIES = ManyRows("INSERT INTO story (id, octets) VALUES ", "(?, ?)")
+_PUT_MENTIONS = ManyRows("INSERT INTO mention (chapter, key_hash, story) VALUES ", "(?, ?, ?)")
 
 
 CHAPTER_MENTIONS = 16_384
@@ -141,18 +143,18 @@ def _encoded(entries: tuple[Entry, ...]) -> tuple[bytes, set[str]]:
 
 def _put(connection: apsw.Connection, blobs: Iterable[tuple[bytes, set[str]]]) -> None:
     story = connection.execute(_LAST_STORY).get
-    stories: list[tuple[int, bytes]] = []
+    stories: list[int | bytes] = []
     mentions: list[tuple[int, int, int]] = []
     for octets, keys in blobs:
         story += len(keys) or 1
-        stories.append((story, octets))
+        stories += (story, octets)
         # Two keys of one blob with the same hash are one mention.
         chapter = story // CHAPTER_MENTIONS
         mentions += {(chapter, key_hash(key), story) for key in keys}
     # In the order of the index, neighbours share the way to their page.
     mentions.sort()
-    connection.executemany(_PUT_STORY, stories)
-    connection.executemany(_PUT_MENTION, mentions)
+    _PUT_STORIES.run(connection, stories)
+    _PUT_MENTIONS.run(connection, [*chain.from_iterable(mentions)])
 
 
 WRITE: Verb[Blobs, None] = Verb(_write, _write_all)

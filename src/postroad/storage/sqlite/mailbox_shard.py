@@ -7,6 +7,7 @@ The verbs take `(shard, argument)`, so that one writer serves all shards. They m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from postroad.contracts.mailbox_store import Delivery
 from postroad.storage.sqlite.commit import CommitEngine, Done, Item, Result, Verb
 from postroad.storage.sqlite.content_files import ContentFiles, last_octets
 from postroad.storage.sqlite.database import DatabaseKind, open_database, sql_folder, translating
+from postroad.storage.sqlite.many_rows import ManyRows
 from postroad.storage.sqlite.moments import to_microseconds
 from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES
 
@@ -25,21 +27,27 @@ MAILBOXES = DatabaseKind("mailbox file", application_id=0x50524D42, sql=sql_fold
 
 _CR_LF = b"\r\n"
 
-_KEYS_KNOWN = "SELECT delivery_key, account_id, uid FROM delivered WHERE delivery_key = ? AND account_id = ?"
-_MAILBOX = "SELECT uid_validity, uid_next, mod_seq FROM mailbox WHERE account_id = ?"
-_PUT_MAILBOX = "INSERT OR REPLACE INTO mailbox (account_id, uid_validity, uid_next, mod_seq) VALUES (?, ?, ?, ?)"
+# A list goes in as one JSON array: one statement for a batch (`many_rows.py` says why).
+_GIVEN = "(SELECT value FROM json_each(?))"
+_KEYS_KNOWN = f"SELECT delivery_key, account_id, uid FROM delivered WHERE delivery_key IN {_GIVEN}"
+_MAILBOXES = f"SELECT account_id, uid_validity, uid_next, mod_seq FROM mailbox WHERE account_id IN {_GIVEN}"
+_PUT_MAILBOXES = ManyRows(
+    "INSERT OR REPLACE INTO mailbox (account_id, uid_validity, uid_next, mod_seq) VALUES ", "(?, ?, ?, ?)"
+)
 _LAST_CONTENT = "SELECT coalesce(max(id), 0) FROM content"
-_PUT_CONTENT = "INSERT INTO content (id, head, tail, file, body) VALUES (?, ?, ?, ?, ?)"
-_PUT_MESSAGE = """
-    INSERT INTO message (account_id, uid, mod_seq, size_bytes, internal_at, queue_id, content_id)
-    VALUES (?, ?, ?, ?, ?, ?, ?)
-"""
-_PUT_KEY = "INSERT INTO delivered (delivery_key, account_id, uid, delivered_at) VALUES (?, ?, ?, ?)"
-_REMOVE_MESSAGE = "DELETE FROM message WHERE account_id = ? AND uid = ? RETURNING content_id"
-_REMOVE_ALL = "DELETE FROM message WHERE account_id = ? RETURNING content_id"
-_REMOVE_CONTENT = "DELETE FROM content WHERE id = ? RETURNING file"
+_PUT_CONTENTS = ManyRows("INSERT INTO content (id, head, tail, file, body) VALUES ", "(?, ?, ?, ?, ?)")
+_PUT_MESSAGES = ManyRows(
+    "INSERT INTO message (account_id, uid, mod_seq, size_bytes, internal_at, queue_id, content_id) VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?)",
+)
+_PUT_KEYS = ManyRows("INSERT INTO delivered (delivery_key, account_id, uid, delivered_at) VALUES ", "(?, ?, ?, ?)")
+_CONTENTS_OF = f"SELECT content_id FROM message WHERE account_id = ? AND uid IN {_GIVEN}"
+_REMOVE_MESSAGES = f"DELETE FROM message WHERE account_id = ? AND uid IN {_GIVEN}"
+_ALL_UIDS = "SELECT uid FROM message WHERE account_id = ?"
+_FILES_OF = f"SELECT file FROM content WHERE id IN {_GIVEN} AND file IS NOT NULL"
+_REMOVE_CONTENTS = f"DELETE FROM content WHERE id IN {_GIVEN}"
 _CHANGED = "UPDATE mailbox SET mod_seq = mod_seq + 1 WHERE account_id = ?"
-_FORGET_KEY = "DELETE FROM delivered WHERE delivery_key = ?"
+_FORGET_KEYS = f"DELETE FROM delivered WHERE delivery_key IN {_GIVEN}"
 FILE_KNOWN = "SELECT 1 FROM content WHERE file = ?"
 
 
@@ -131,40 +139,49 @@ class MailboxShard:
 def _deliver_all(connection: apsw.Connection, items: Sequence[tuple[MailboxShard, Delivery]]) -> list[int]:
     """Deliver in the order given; the UIDs. A key that is known already gets the UID it had."""
     identities = [(delivery.key, delivery.account_id) for _, delivery in items]
+    keys_given = _json([delivery.key for _, delivery in items])
     known: dict[tuple[str, int], int] = {
-        (key, account_id): uid for key, account_id, uid in connection.executemany(_KEYS_KNOWN, identities)
+        (key, account_id): uid for key, account_id, uid in connection.execute(_KEYS_KNOWN, keys_given)
     }
-    mailboxes: dict[int, tuple[int, int, int]] = {}
+    accounts_given = _json(list({delivery.account_id for _, delivery in items}))
+    mailboxes: dict[int, tuple[int, int, int]] = {
+        account_id: mailbox for account_id, *mailbox in connection.execute(_MAILBOXES, accounts_given)
+    }
+    changed: set[int] = set()
     content_id = connection.execute(_LAST_CONTENT).get
-    contents: list[tuple[Any, ...]] = []
-    messages: list[tuple[Any, ...]] = []
-    keys: list[tuple[Any, ...]] = []
+    contents: list[Any] = []
+    messages: list[Any] = []
+    keys: list[Any] = []
     for identity, (shard, delivery) in zip(identities, items, strict=True):
         if identity in known:
             continue
         account_id = delivery.account_id
         at = to_microseconds(delivery.received_at)
-        mailbox = mailboxes.get(account_id) or _mailbox(connection, account_id, at)
-        uid_validity, uid, mod_seq = mailbox
+        uid_validity, uid, mod_seq = mailboxes.get(account_id) or _new_mailbox(at)
         mailboxes[account_id] = (uid_validity, uid + 1, mod_seq + 1)
+        changed.add(account_id)
         content_id += 1
         size_bytes, content = shard.take_content(delivery)
-        contents.append((content_id, *content))
-        messages.append((account_id, uid, mod_seq + 1, size_bytes, at, delivery.queue_id, content_id))
-        keys.append((*identity, uid, at))
+        contents += (content_id, *content)
+        messages += (account_id, uid, mod_seq + 1, size_bytes, at, delivery.queue_id, content_id)
+        keys += (*identity, uid, at)
         known[identity] = uid
-    connection.executemany(_PUT_CONTENT, contents)
-    connection.executemany(_PUT_MESSAGE, messages)
-    connection.executemany(_PUT_KEY, keys)
-    connection.executemany(_PUT_MAILBOX, [(account_id, *mailbox) for account_id, mailbox in mailboxes.items()])
+    _PUT_CONTENTS.run(connection, contents)
+    _PUT_MESSAGES.run(connection, messages)
+    _PUT_KEYS.run(connection, keys)
+    rows = ((account_id, *mailboxes[account_id]) for account_id in changed)
+    _PUT_MAILBOXES.run(connection, [*chain.from_iterable(rows)])
     return [known[identity] for identity in identities]
 
 
-def _mailbox(connection: apsw.Connection, account_id: int, at: int) -> tuple[int, int, int]:
-    """UIDVALIDITY, next UID and mod-sequence. A new mailbox takes the second of its first delivery as its
-    UIDVALIDITY (RFC 9051 section 2.3.1.1: 32 bits, not zero)."""
-    row = connection.execute(_MAILBOX, (account_id,)).get
-    return row or (max(1, at // 1_000_000 & 0xFFFF_FFFF), 1, 0)
+def _new_mailbox(at: int) -> tuple[int, int, int]:
+    """UIDVALIDITY, next UID and mod-sequence. UIDVALIDITY is the second of the first delivery
+    (RFC 9051 section 2.3.1.1: 32 bits, not zero)."""
+    return (max(1, at // 1_000_000 & 0xFFFF_FFFF), 1, 0)
+
+
+def _json(values: Sequence[int | str]) -> tuple[str]:
+    return (msgspec.json.encode(values).decode(),)
 
 
 def _deliver(connection: apsw.Connection, item: tuple[MailboxShard, Delivery]) -> int:
@@ -173,27 +190,27 @@ def _deliver(connection: apsw.Connection, item: tuple[MailboxShard, Delivery]) -
 
 def _remove(connection: apsw.Connection, item: tuple[MailboxShard, tuple[int, tuple[int, ...]]]) -> Removed:
     _, (account_id, uids) = item
-    rows = connection.executemany(_REMOVE_MESSAGE, [(account_id, uid) for uid in uids])
-    return _remove_contents(connection, account_id, [row[0] for row in rows])
+    messages = (account_id, *_json(uids))
+    content_ids = _json([content_id for (content_id,) in connection.execute(_CONTENTS_OF, messages)])
+    files = tuple(file for (file,) in connection.execute(_FILES_OF, content_ids))
+    before = connection.total_changes()
+    connection.execute(_REMOVE_MESSAGES, messages)
+    removed = connection.total_changes() - before
+    connection.execute(_REMOVE_CONTENTS, content_ids)
+    if removed:
+        connection.execute(_CHANGED, (account_id,))
+    return Removed(removed, files)
 
 
 def _remove_mailbox(connection: apsw.Connection, item: tuple[MailboxShard, int]) -> Removed:
     """The mailbox's own row stays: should a delivery on its way make it anew, no UID comes back."""
-    _, account_id = item
-    rows = connection.execute(_REMOVE_ALL, (account_id,))
-    return _remove_contents(connection, account_id, [row[0] for row in rows])
-
-
-def _remove_contents(connection: apsw.Connection, account_id: int, content_ids: list[int]) -> Removed:
-    rows = connection.executemany(_REMOVE_CONTENT, [(content_id,) for content_id in content_ids])
-    files = tuple(file for (file,) in rows if file is not None)
-    if content_ids:
-        connection.execute(_CHANGED, (account_id,))
-    return Removed(len(content_ids), files)
+    shard, account_id = item
+    uids = tuple(uid for (uid,) in connection.execute(_ALL_UIDS, (account_id,)))
+    return _remove(connection, (shard, (account_id, uids)))
 
 
 def _forget_keys(connection: apsw.Connection, item: tuple[MailboxShard, tuple[str, ...]]) -> None:
-    connection.executemany(_FORGET_KEY, [(key,) for key in item[1]])
+    connection.execute(_FORGET_KEYS, _json(item[1]))
 
 
 def _sweep(connection: apsw.Connection, item: tuple[MailboxShard, tuple[str, ...]]) -> Removed:
