@@ -89,6 +89,8 @@ def postroad(next_hop: int | None, extra: str = "") -> Iterator[Contestant]:
         (folder / "postroad.toml").write_text(f"""\
 hostname = "bench.example"
 data = "{folder}/data"
+[processes]
+user = "root"
 [listen]
 smtp = ["127.0.0.1:{port}"]
 submission = []

@@ -154,6 +154,7 @@ MISTAKES = [
     (HOSTNAME + '[listen]\nsmtp = ["localhost:25"]\n', 3, "listen.smtp[1]", '"localhost" is no IP address'),
     (HOSTNAME + "[listen]\nsmtp = [25]\n", 3, "listen.smtp[1]", "25 is no text; expected"),
     (HOSTNAME + '[dns]\nservers = ["dns.example"]\n', 3, "dns.servers[1]", "expected"),
+    (HOSTNAME + '[dns]\nservers = ["127.0.0.1:0"]\n', 3, "dns.servers[1]", "nobody can ask"),
     (HOSTNAME + '[policy]\nhelo = "maybe"\n', 3, "policy.helo", 'expected "off", "tag", "defer" or "reject"'),
     (HOSTNAME + '[policy]\nvrfy = "all"\n', 3, "policy.vrfy", 'expected "never", "authenticated" or "anyone"'),
     (HOSTNAME + '[policy]\nblock_senders = ["a b"]\n', 3, "policy.block_senders[1]", "neither an address nor a domain"),

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,9 +19,12 @@ from tests.support.ports import free_port, pause, wait_for_port
 ROLES = ("smtp", "submission", "submissions", "pop3", "pop3s")
 PASSWORD = "correct horse battery"
 
+# Root serves only where it is named; the key means nothing to other users.
 _CONFIGURATION = """\
 hostname = "{hostname}"
 data = "{folder}/data"
+[processes]
+user = "{user}"
 [listen]
 smtp = ["{address}:{smtp}"]
 submission = ["{address}:{submission}"]
@@ -50,17 +54,19 @@ class Server:
         address: str = "127.0.0.1",
         sections: str = "",
         options: Sequence[str] = (),
+        port_of: dict[str, int] | None = None,
+        serving_user: str = "root",
     ) -> None:
         self.folder = folder
         self.address = address
         self.hostname = hostname
         self.domain = domain
-        self.ports = {role: free_port(address) for role in ROLES}
+        self.ports = {role: free_port(address) for role in ROLES} | (port_of or {})
         self.configuration = folder / "postroad.toml"
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        common = _CONFIGURATION.format(hostname=hostname, folder=folder, address=address, **self.ports)
+        common = _CONFIGURATION.format(hostname=hostname, folder=folder, user=serving_user, address=address, **self.ports)
         self.configuration.write_text(f"{common}{sections}")
         self.run("domain", "add", domain)
         for user in users:
@@ -101,9 +107,9 @@ class Server:
         return status
 
     def kill(self) -> None:
-        """kill -9 of all its processes at once."""
+        """kill -9 of all its processes at once; the workers first, so that none sees the supervisor go."""
         if self._process is not None:
-            for pid in self.pids():
+            for pid in reversed(self.pids()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self._process.wait(10)
@@ -124,12 +130,29 @@ class Server:
                         found.append(int(entry.name))
         return found
 
+    def reports(self) -> list[dict[str, Any]]:
+        """What `status` says, asked at the control socket as the command does: no process is started for it."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(20)
+            control.connect(str(self.folder / "data" / "run" / "control.sock"))
+            control.sendall(b'{"verb":"status","arguments":{}}\n')
+            answer = json.loads(control.makefile("rb").readline())
+        result: list[dict[str, Any]] = answer["result"]
+        return result
+
+    def worker(self, name: str = "t0") -> tuple[int, bool]:
+        """A worker's process and whether it is ready, as the supervisor sees it."""
+        (slot,) = (slot for slot in self.reports()[0]["workers"] if slot["name"] == name)
+        return slot["pid"] or 0, slot["ready"]
+
     def log(self) -> str:
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def queued(self) -> int:
-        return sum(report.get("queue_messages", 0) for report in self.ask("status"))
+        reports = self.ask("status") if self._process is None else self.reports()
+        assert any("queue_messages" in report for report in reports), reports
+        return sum(report.get("queue_messages", 0) for report in reports)
 
     def wait_until_delivered(self, deadline_s: float = 30.0) -> None:
         """Returns when the queue is empty. Raises AssertionError with what is left in it."""

@@ -5,6 +5,7 @@ Nothing is changed, and what cannot be looked at without rights is said to be so
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -19,9 +20,11 @@ from pathlib import Path
 from postroad.app.configuration import Configuration
 from postroad.app.folder import server_pid
 from postroad.app.identity import ROOT
+from postroad.contracts.errors import DnsTemporary
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.limits import DISK_RESERVE_BYTES, UNIX_PATH_BYTES
 from postroad.world.binding import CannotListen, bind_listener
+from postroad.world.dns import DnsResolver
 from postroad.world.tls import BadCertificate, server_context
 
 EXPIRES_SOON = timedelta(days=14)
@@ -219,21 +222,20 @@ def _answers(endpoint: Endpoint) -> tuple[bool, str, str]:
 
 
 def _dns(configuration: Configuration) -> Iterator[Finding]:
-    import dns.exception
-    import dns.resolver
+    async def ask() -> tuple[str, ...]:
+        async with asyncio.timeout(DNS_LOOK_S):
+            resolver = DnsResolver(tuple(str(server) for server in configuration.dns.servers))
+            return await resolver.addresses(configuration.hostname)
 
     try:
-        resolver = dns.resolver.Resolver(configure=not configuration.dns.servers)
-        if configuration.dns.servers:
-            resolver.nameservers = [
-                dns.nameserver.Do53Nameserver(server.address, server.port) for server in configuration.dns.servers
-            ]
-        resolver.resolve(configuration.hostname, "A", lifetime=DNS_LOOK_S, search=False)
-    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-        finding = f"it answers, and knows no IPv4 address of {configuration.hostname}"
-        yield Finding("dns", False, finding, f"add an address for {configuration.hostname} in DNS")
-    except (dns.exception.DNSException, OSError) as error:
+        addresses = asyncio.run(ask())
+    except (DnsTemporary, TimeoutError) as error:
         cure = "name servers that answer under [dns] servers, or see to /etc/resolv.conf"
-        yield Finding("dns", False, f"no answer: {error}", cure)
+        words = str(error) or f"none within {DNS_LOOK_S:g} s"
+        yield Finding("dns", False, f"no answer: {words}", cure)
+        return
+    if addresses:
+        yield Finding("dns", True, f"it answers, and {configuration.hostname} has the address {addresses[0]}")
     else:
-        yield Finding("dns", True, f"it answers, and {configuration.hostname} has an address")
+        finding = f"it answers, and knows no address of {configuration.hostname}"
+        yield Finding("dns", False, finding, f"add an address for {configuration.hostname} in DNS")

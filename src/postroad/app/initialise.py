@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from postroad.app.certificate import ensure_certificate
 from postroad.app.configuration import Configuration, load
 from postroad.app.console import perform_here
 from postroad.app.errors import CannotServe
@@ -13,10 +14,8 @@ from postroad.app.passwords import readable_password
 from postroad.app.template import commented
 from postroad.app.values import parse_domain
 from postroad.services.operations.performer import OperationFailed
-from postroad.world.tls import make_self_signed, write_identity
 
 FILE = "postroad.toml"
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def initialise(folder: Path, domain: str, hostname: str = "", password: str = "") -> list[str]:
@@ -89,10 +88,6 @@ def make_data(configuration: Configuration) -> None:
     """The data folder, and a certificate where none is named. Raises OperationFailed."""
     try:
         prepare(configuration.data_folder)
-        certificate, key = configuration.certificate_file, configuration.key_file
-        if configuration.tls.certificate is None and not (certificate.exists() or key.exists()):
-            write_identity(certificate, key, make_self_signed(configuration.hostname, *LOOPBACK_NAMES))
+        ensure_certificate(configuration)
     except CannotServe as error:
         raise OperationFailed(str(error), error.exit_status) from None
-    except OSError as error:
-        raise OperationFailed(f"{error.filename or configuration.data_folder}: {error.strerror}", 73) from None

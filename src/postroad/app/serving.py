@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from postroad.app.certificate import ensure_certificate
 from postroad.app.configuration import Configuration, load
 from postroad.app.errors import CannotServe, ConfigurationError
 from postroad.app.folder import FolderLock, prepare, refuse_if_served
@@ -93,6 +94,7 @@ def _taken(configuration: Configuration, count: int) -> Iterator[tuple[tuple[Doo
         forbid_new_privileges()
         lock = FolderLock(data)
         held.callback(lock.release)
+        ensure_certificate(configuration)
         control = bind_unix(configuration.control_socket, 0o600)
         held.callback(_leave, control, configuration.control_socket)
         local = local_door(configuration.submit_socket)

@@ -211,6 +211,7 @@ class Slot:
             self._speaker.say(f"worker {self.post.name} cannot start: {error}")
         else:
             self.first.set_exception(error)
+            self.first.exception()  # another slot may have failed before, and nobody asks this one
         self._succeeded(False)
 
     def _succeeded(self, can_serve: bool) -> None:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from postroad.contracts.errors import StoreUnavailable
 from postroad.vocabulary.limits import ERRORS_LOG_BYTES
 
 
@@ -45,6 +46,13 @@ class Speaker:
         if self.debug and details:
             sys.stderr.write(details)
             sys.stderr.flush()
+
+    def trouble(self, what: str, error: BaseException) -> None:
+        """For the services: a store that cannot just now is news, anything else is a defect."""
+        if isinstance(error, StoreUnavailable):
+            self.say(f"{what}: {error}")
+        else:
+            self.unexpected(what, error)
 
     def _keep(self, text: str) -> str:
         """Append to the log; where it is, for the line, or why it is not."""

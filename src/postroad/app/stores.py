@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from postroad.app.configuration import Configuration
@@ -23,6 +22,7 @@ from postroad.services.operations.performer import PlainObject
 from postroad.services.operations.queues import QueueOperations
 from postroad.services.operations.status import StatusOperations
 from postroad.services.operations.stories import StoryOperations
+from postroad.services.outbox_mover import OutboxMover
 from postroad.storage.sqlite.directory_store import SqliteDirectory
 from postroad.storage.sqlite.ledger_store import SqliteLedger
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
@@ -82,8 +82,21 @@ async def open_operator(configuration: Configuration, *, with_queue: bool = Fals
         queues = tuple(
             [await opened.enter_async_context(open_queue(configuration, shard, shared.clock)) for shard in shards]
         )
-        drains = tuple(partial(drain, queue, shared.ledger) for queue in queues)
+        drains = tuple(drain_of(OutboxMover(queue=queue, ledger=shared.ledger, errors=_raised)) for queue in queues)
         yield operator_of(shared, "stopped", queues if with_queue else None, drains)
+
+
+def _raised(what: str, error: BaseException) -> None:
+    """A command has nobody to tell but its caller: what goes wrong comes out of the verb itself."""
+
+
+def drain_of(mover: OutboxMover) -> Callable[[], Awaitable[None]]:
+    """What `ledger.flush` awaits."""
+
+    async def drain() -> None:
+        await mover.drain()
+
+    return drain
 
 
 def operator_of(

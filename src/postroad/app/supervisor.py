@@ -3,7 +3,7 @@
 It parses nothing that comes from the network. Its own loop only waits: for workers, for signals and for the
 control socket.
 
-    SIGTERM, SIGINT   workers finish their conversations within STOP_GRACE_S and go; a second one kills them
+    SIGTERM, SIGINT   workers finish their conversations within STOP_GRACE_S and go; a later one kills them
     SIGHUP            the configuration is read again; if it is good the workers are replaced one by one on the
                       same sockets, else the mistakes are told and the old one goes on
 """
@@ -32,6 +32,10 @@ from postroad.services.operations.performer import PlainObject
 NEEDS_RESTART = ("data", "processes", "listen")
 """Sections that take effect only when the server is started anew: the sockets are bound, the rights are gone."""
 
+IMPATIENT_S = 1.0
+"""A second signal after this is meant; one at the same time is the first by another way: `timeout` and `make`
+send it to the process and to its group."""
+
 
 class Supervisor:
     """Serves with one process for each post until it is told to stop."""
@@ -51,6 +55,8 @@ class Supervisor:
         self._started = started
         self._started_at = datetime.now(UTC)
         self._stop = asyncio.Event()
+        self._told_at = 0.0
+        """When we were told to stop, in the loop's time."""
         self._reload = asyncio.Event()
         self._slots = tuple(Slot(post, configuration, speaker) for post in posts(configuration, doors))
 
@@ -135,7 +141,10 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
 
     def _told_to_stop(self) -> None:
-        if self._stop.is_set():
+        now = asyncio.get_running_loop().time()
+        if not self._stop.is_set():
+            self._told_at = now
+        elif now - self._told_at >= IMPATIENT_S:
             self._speaker.say("told twice: the workers are killed")
             for slot in self._slots:
                 slot.kill()

@@ -72,7 +72,10 @@ def parse_name_server(text: object) -> Endpoint:
             return Endpoint(str(ipaddress.ip_address(text.strip("[]"))), 53)
         except ValueError:
             pass
-    return parse_endpoint(text)
+    server = parse_endpoint(text)
+    if not server.port:
+        raise ValueError(f'"{text}" names port 0, which nobody can ask; expected such as "127.0.0.1:5353"')
+    return server
 
 
 def parse_host_port(text: object) -> Endpoint:

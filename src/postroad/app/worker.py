@@ -77,11 +77,19 @@ async def work(descriptor: int) -> int:
         return TRY_AGAIN
     except Exception as error:
         speaker.unexpected("the worker ends", error)
-        await channel.send(failure_line(str(error), 70, failed=f"unexpected {type(error).__name__}: {error}"))
+        cause = _innermost(error)
+        await channel.send(failure_line(str(cause), 70, failed=f"unexpected {type(cause).__name__}: {cause}"))
         return 70
     finally:
         await channel.close()
     return 0
+
+
+def _innermost(error: Exception) -> Exception:
+    """What a group of one is about."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _configuration(start: PlainObject) -> Configuration:

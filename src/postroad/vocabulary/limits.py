@@ -411,3 +411,6 @@ SHARD_WAIT_S = 10.0
 
 ERRORS_LOG_BYTES = 4_194_304
 """run/errors.log is begun anew above this size; one predecessor is kept."""
+
+OUTBOX_LOOK_S = 2.0
+"""How often the queue's outbox is looked at even if nobody has said that there is something in it."""

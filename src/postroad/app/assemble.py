@@ -1,0 +1,222 @@
+"""Assembly: from a configuration to services that run, the same for workers, a single process, the demo and tests.
+
+    async with open_transport(configuration, name="t0", shards=(0,), doors=doors, speaker=speaker) as node:
+        await node.performer.perform("status", {})
+
+Leaving the block closes the doors, lets conversations and attempts come to their end within STOP_GRACE_S,
+brings the stories into the ledger, and closes the stores. A background task that fails ends the block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from postroad.app.addresses import own_endpoints
+from postroad.app.certificate import open_identity
+from postroad.app.configuration import Configuration
+from postroad.app.shard_service import Outgoing, ShardService
+from postroad.app.speaking import Speaker
+from postroad.app.stores import Shared, drain_of, open_queue, open_shared, operator_of
+from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.queue_store import NewMessage
+from postroad.contracts.resolver import Resolver
+from postroad.services.conversations import Conversations
+from postroad.services.operations.performer import Performer, PlainObject
+from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
+from postroad.services.reception import Onward, Reception, ReceptionSettings, Stores, Surroundings
+from postroad.services.relay_parts import Listener
+from postroad.storage.sqlite.queue_store import SqliteQueueStore
+from postroad.vocabulary.limits import SHARD_WAIT_S, STOP_GRACE_S
+from postroad.vocabulary.listener import ListenerRole
+from postroad.world.disk import Disk
+from postroad.world.dns import DnsResolver
+from postroad.world.entropy import SystemEntropy
+from postroad.world.listening import RealListener
+from postroad.world.tcp import RealNetwork
+from postroad.world.tls import TlsClient
+
+Doors = tuple[tuple[ListenerRole, socket.socket], ...]
+_SHARD_LOOK_S = 0.2
+
+
+@dataclass(frozen=True)
+class Node:
+    """Services that run. `performer` answers administrators for them."""
+
+    performer: Performer
+
+
+@asynccontextmanager
+async def open_transport(
+    configuration: Configuration,
+    *,
+    name: str,
+    shards: tuple[int, ...],
+    doors: Doors,
+    speaker: Speaker,
+    resolver: Resolver | None = None,
+    tls_client: TlsClient | None = None,
+    listener: Listener | None = None,
+) -> AsyncIterator[Node]:
+    """SMTP in and out on these shards; new mail goes into the first. The doors' sockets are closed with the node.
+
+    `resolver` and `tls_client` stand in for the configured name servers and the system's authorities;
+    `listener` hears the conversations with other servers. Raises CannotServe, StoreUnavailable."""
+    identity = open_identity(configuration, speaker.say)
+    async with AsyncExitStack() as opened:
+        shared = await opened.enter_async_context(open_shared(configuration, name))
+        queues = [await _take_shard(opened, configuration, shard, shared) for shard in shards]
+        if resolver is None:
+            resolver = DnsResolver(tuple(str(server) for server in configuration.dns.servers))
+        network = await opened.enter_async_context(RealNetwork(identity, tls_client))
+        outgoing = Outgoing(
+            settings=configuration.delivery_settings(),
+            retry=configuration.retry_settings(),
+            own_endpoints=own_endpoints(one for _, one in doors),
+            network=network,
+            resolver=resolver,
+            entropy=SystemEntropy(),
+            ledger_keep=configuration.ledger.keep,
+            listener=listener,
+        )
+        tasks = await opened.enter_async_context(asyncio.TaskGroup())
+        services = [ShardService(queue, shared, outgoing, speaker.trouble) for queue in queues]
+        for service in services:
+            opened.push_async_callback(service.stop)
+            service.start(tasks)
+        disk = Disk(configuration.data_folder)
+        around = Surroundings(
+            clock=shared.clock,
+            network=network,
+            resolver=resolver,
+            free_bytes=disk.free_bytes,
+            user_name=_user_name,
+        )
+        reception = _reception(configuration, shared, queues[0], services[0], around)
+        await opened.enter_async_context(reception)
+        opened.push_async_callback(reception.stop, STOP_GRACE_S)
+        for service in services:
+            opened.callback(service.begin_stop)
+        await _open_doors(opened, network, reception, doors)
+        yield Node(
+            operator_of(
+                shared,
+                name,
+                tuple(queues),
+                tuple(drain_of(service.mover) for service in services),
+                facts=(
+                    lambda: _facts_of(reception),
+                    lambda: {"messages_accepted": reception.messages, "disk_free_bytes": disk.free_bytes()},
+                    lambda: {"destinations": [line for service in services for line in service.delivery.snapshot()]},
+                ),
+                wake=_all_of([service.delivery.wake for service in services]),
+            )
+        )
+
+
+@asynccontextmanager
+async def open_access(
+    configuration: Configuration, *, name: str, doors: Doors, speaker: Speaker
+) -> AsyncIterator[Node]:
+    """POP3. Raises CannotServe, StoreUnavailable."""
+    identity = open_identity(configuration, speaker.say)
+    async with AsyncExitStack() as opened:
+        shared = await opened.enter_async_context(open_shared(configuration, name))
+        network = await opened.enter_async_context(RealNetwork(identity))
+        limits = configuration.limit_settings()
+        pop3 = Pop3Service(
+            settings=Pop3Settings(
+                hostname=configuration.hostname,
+                plaintext_login=configuration.plaintext_login(),
+                tls_available=True,
+                sessions_per_client=limits.sessions_per_client,
+                exempt=limits.exempt,
+            ),
+            stores=Pop3Stores(
+                mailboxes=shared.mailboxes,
+                directory=shared.directory,
+                passwords=shared.passwords,
+                ledger=shared.ledger,
+            ),
+            clock=shared.clock,
+            network=network,
+        )
+        await opened.enter_async_context(pop3)
+        opened.push_async_callback(pop3.stop, STOP_GRACE_S)
+        await _open_doors(opened, network, pop3, doors)
+        yield Node(operator_of(shared, name, None, facts=(lambda: _facts_of(pop3),)))
+
+
+def _reception(
+    configuration: Configuration, shared: Shared, queue: SqliteQueueStore, service: ShardService, around: Surroundings
+) -> Reception:
+    def accepted(message: NewMessage) -> None:
+        service.delivery.hand_over(message)
+        service.mover.touch()
+
+    return Reception(
+        settings=ReceptionSettings(
+            hostname=configuration.hostname,
+            limits=configuration.limit_settings(),
+            policy=configuration.policy_settings(),
+            tls_available=True,
+        ),
+        stores=Stores(queue=queue, directory=shared.directory, passwords=shared.passwords, ledger=shared.ledger),
+        around=around,
+        onward=Onward(routing=service.delivery.routing, accepted=accepted),
+    )
+
+
+async def _take_shard(
+    opened: AsyncExitStack, configuration: Configuration, shard: int, shared: Shared
+) -> SqliteQueueStore:
+    """Open a shard; a command may have it for an instant. Raises StoreUnavailable."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + SHARD_WAIT_S
+    while True:
+        try:
+            return await opened.enter_async_context(open_queue(configuration, shard, shared.clock))
+        except StoreUnavailable:
+            if loop.time() > until:
+                raise
+            await asyncio.sleep(_SHARD_LOOK_S)
+
+
+async def _open_doors(
+    opened: AsyncExitStack, network: RealNetwork, conversations: Reception | Pop3Service, doors: Doors
+) -> None:
+    """Accept at every door. The listeners close first when the node ends."""
+    for role, one in doors:
+        handle: RealListener = await network.listen(one, conversations.connection(role), tls=role.implicit_tls)
+        opened.push_async_callback(handle.close)
+        conversations.overload.watch(handle)
+
+
+def _facts_of(conversations: Conversations) -> PlainObject:
+    return {
+        "pid": os.getpid(),
+        "sessions": conversations.sessions,
+        "loop_lag_ms": round(conversations.overload.lag_s * 1000, 1),
+        "paused_for_lag": conversations.overload.times_paused,
+    }
+
+
+def _user_name(uid: int) -> str | None:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
+def _all_of(calls: list[Callable[[], None]]) -> Callable[[], None]:
+    def call() -> None:
+        for each in calls:
+            each()
+
+    return call

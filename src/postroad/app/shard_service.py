@@ -1,0 +1,96 @@
+"""What runs for each shard that a worker owns: delivery, the mover of stories, housekeeping."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+from postroad.app.stores import Shared
+from postroad.contracts.entropy import Entropy
+from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.network import Network
+from postroad.contracts.queue_store import QueueStore
+from postroad.contracts.resolver import Resolver
+from postroad.services.delivery import Delivery, DeliveryPlan, DeliveryWorld
+from postroad.services.housekeeping import Housekeeping
+from postroad.services.lanes import Errors
+from postroad.services.outbox_mover import OutboxMover
+from postroad.services.relay_parts import Listener
+from postroad.vocabulary.endpoint import Endpoint
+from postroad.vocabulary.limits import OUTBOX_LOOK_S
+from postroad.vocabulary.settings import DeliverySettings, RetrySettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outgoing:
+    """What the shards of one worker have in common."""
+
+    settings: DeliverySettings
+    retry: RetrySettings
+    own_endpoints: frozenset[Endpoint]
+    network: Network
+    resolver: Resolver
+    entropy: Entropy
+    ledger_keep: timedelta
+    listener: Listener | None = None
+
+
+class ShardService:
+    def __init__(self, queue: QueueStore, shared: Shared, outgoing: Outgoing, errors: Errors) -> None:
+        self._errors = errors
+        self.delivery = Delivery(
+            DeliveryWorld(
+                queue=queue,
+                mailboxes=shared.mailboxes,
+                directory=shared.directory,
+                clock=shared.clock,
+                network=outgoing.network,
+                resolver=outgoing.resolver,
+                entropy=outgoing.entropy,
+            ),
+            DeliveryPlan(settings=outgoing.settings, retry=outgoing.retry, own_endpoints=outgoing.own_endpoints),
+            errors=errors,
+            listener=outgoing.listener,
+        )
+        self.mover = OutboxMover(queue=queue, ledger=shared.ledger, errors=errors)
+        self._housekeeping = Housekeeping(
+            queue=queue,
+            mailboxes=shared.mailboxes,
+            ledger=shared.ledger,
+            clock=shared.clock,
+            ledger_keep=outgoing.ledger_keep,
+            errors=errors,
+        )
+        self._delivering: asyncio.Task[None] | None = None
+        self._others: list[asyncio.Task[None]] = []
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        self._delivering = tasks.create_task(self.delivery.run(), name="delivery")
+        self._others = [
+            tasks.create_task(self.mover.run(), name="mover of stories"),
+            tasks.create_task(self._look_at_the_outbox(), name="outbox"),
+            tasks.create_task(self._housekeeping.run(), name="housekeeping"),
+        ]
+
+    async def _look_at_the_outbox(self) -> None:
+        """Settlements put stories there, too, long after a message was accepted."""
+        while True:
+            await asyncio.sleep(OUTBOX_LOOK_S)
+            self.mover.touch()
+
+    def begin_stop(self) -> None:
+        """Take nothing more up; what is under way goes on."""
+        self.delivery.stop()
+
+    async def stop(self) -> None:
+        """What is under way comes to its end, within the grace; then the stories go into the ledger."""
+        self.begin_stop()
+        if self._delivering is not None:
+            await asyncio.wait((self._delivering,))
+        for task in self._others:
+            task.cancel()
+        try:
+            await self.mover.drain()
+        except StoreUnavailable as error:
+            self._errors("copying stories to the ledger; they stay in the queue until the next start", error)
