@@ -56,6 +56,12 @@ def read_verb(line: bytes) -> tuple[Verb | None, bytes, bytes]:
     return verb, word, argument
 
 
+def refuse_argument(argument: bytes) -> None:
+    """RFC 5321 section 4.3.2: DATA, RSET, QUIT and STARTTLS take none; spaces are forgiven."""
+    if argument and argument.strip(b" "):
+        raise SyntaxRefused(replies.NO_ARGUMENT_ALLOWED)
+
+
 def parse_greeting(verb: Verb, argument: bytes) -> Greeted:
     """ehlo = "EHLO" SP ( Domain / address-literal ).
 

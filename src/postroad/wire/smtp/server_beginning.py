@@ -9,7 +9,7 @@ from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.reply import Reply, reply
 from postroad.wire import sasl
 from postroad.wire.smtp import replies
-from postroad.wire.smtp.commands import parse_auth
+from postroad.wire.smtp.commands import parse_auth, refuse_argument
 from postroad.wire.smtp.events import CredentialsGiven, Greeted
 from postroad.wire.smtp.parameters import SyntaxRefused
 from postroad.wire.smtp.server_core import ServerCore
@@ -68,7 +68,8 @@ class ServerBeginning(ServerCore):
             accepted = words.ehlo_authenticated if self._identity else words.ehlo_in_tls
         self._move(Verb(question.verb), accepted)
 
-    def _take_starttls(self) -> None:
+    def _take_starttls(self, argument: bytes) -> None:
+        refuse_argument(argument)
         if self._tls is not None:
             self._refuse("STARTTLS", replies.TLS_ALREADY)
         elif not self._profile.tls_available:
