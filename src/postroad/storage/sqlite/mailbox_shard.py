@@ -23,7 +23,7 @@ from postroad.storage.sqlite.many_rows import ManyRows
 from postroad.storage.sqlite.moments import to_microseconds
 from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES
 
-MAILBOXES = DatabaseKind("mailbox file", application_id=0x50524D42, sql=sql_folder("mailbox"), cache_kib=1024)
+MAILBOXES = DatabaseKind("mailbox file", application_id=0x50524D42, sql=sql_folder("mailbox"), cache_kib=512)
 
 _CR_LF = b"\r\n"
 
