@@ -66,7 +66,9 @@ class Server:
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        common = _CONFIGURATION.format(hostname=hostname, folder=folder, user=serving_user, address=address, **self.ports)
+        common = _CONFIGURATION.format(
+            hostname=hostname, folder=folder, user=serving_user, address=address, **self.ports
+        )
         self.configuration.write_text(f"{common}{sections}")
         self.run("domain", "add", domain)
         for user in users:
@@ -92,11 +94,23 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         try:
+            self._wait_until_started()
             for port in self.ports.values():
                 wait_for_port(self.address, port)
         except TimeoutError as error:
             self.kill()
             raise AssertionError(f"{error}: {self.log()}") from None
+
+    def _wait_until_started(self, deadline_s: float = 30.0) -> None:
+        """Returns when the control socket answers: every worker is ready then. Raises TimeoutError."""
+        end = time.monotonic() + deadline_s
+        while True:
+            with contextlib.suppress(OSError):
+                self.reports()
+                return
+            if time.monotonic() > end or self._process is None or self._process.poll() is not None:
+                raise TimeoutError("the server does not start")
+            pause()
 
     def stop(self) -> int:
         """Ask it to end, and wait; the exit status."""
@@ -149,15 +163,16 @@ class Server:
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def queued(self) -> int:
+    def queued(self) -> int | None:
+        """Messages in the queue; None while the process that owns it is being started."""
         reports = self.ask("status") if self._process is None else self.reports()
-        assert any("queue_messages" in report for report in reports), reports
-        return sum(report.get("queue_messages", 0) for report in reports)
+        counts = [report["queue_messages"] for report in reports if "queue_messages" in report]
+        return sum(counts) if counts else None
 
     def wait_until_delivered(self, deadline_s: float = 30.0) -> None:
         """Returns when the queue is empty. Raises AssertionError with what is left in it."""
         end = time.monotonic() + deadline_s
-        while self.queued():
+        while self.queued() != 0:
             assert time.monotonic() < end, self.run("queue", "list").stdout.decode() + self.log()
             pause(0.1)
 
