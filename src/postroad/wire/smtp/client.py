@@ -29,6 +29,9 @@ from postroad.wire.smtp.client_events import (
 from postroad.wire.smtp.client_opening import ClientOpening
 from postroad.wire.smtp.dot_stuffing import DotStuffer, stuffed
 
+# Looked up in its enumeration a member costs 70 ns in Python 3.11; these are needed for each transaction.
+_MAIL, _RCPT, _DATA, _END_OF_DATA = Expect.MAIL, Expect.RCPT, Expect.DATA, Expect.END_OF_DATA
+
 __all__ = ["ClientProfile", "ClientSession"]
 
 
@@ -118,12 +121,12 @@ class ClientSession(ClientOpening):
         if reset:
             owed.append((Expect.RSET, None))
         lines.append(mail_line(transaction, extensions))
-        owed.append((Expect.MAIL, None))
+        owed.append((_MAIL, None))
         for recipient in transaction.recipients:
             lines.append(rcpt_line(recipient, extensions))
-            owed.append((Expect.RCPT, recipient))
+            owed.append((_RCPT, recipient))
         lines.append(b"DATA\r\n")
-        owed.append((Expect.DATA, None))
+        owed.append((_DATA, None))
         self._out.append(b"".join(lines))
         if self._profile.record:
             self._events.extend(LineSent(line[:-2].decode("utf-8", "replace")) for line in lines)
@@ -146,7 +149,7 @@ class ClientSession(ClientOpening):
     def _content_is_sent(self, delivery: _Delivery) -> None:
         delivery.content_sent = True
         delivery.content = None
-        self._owed.append((Expect.END_OF_DATA, None))
+        self._owed.append((_END_OF_DATA, None))
         if self._profile.record:
             self._events.append(LineSent(f"({delivery.transaction.size_bytes} octets of content)"))
             self._events.append(LineSent("."))
@@ -154,14 +157,14 @@ class ClientSession(ClientOpening):
     # ---- replies ---------------------------------------------------------------------------------
 
     def _take_expected(self, expect: Expect, recipient: Recipient | None, given: Reply) -> None:
-        if expect is Expect.RCPT:
+        if expect is _RCPT:
             assert recipient is not None
             self._take_rcpt(recipient, given)
-        elif expect is Expect.MAIL:
+        elif expect is _MAIL:
             self._take_mail(given)
-        elif expect is Expect.DATA:
+        elif expect is _DATA:
             self._take_data(given)
-        elif expect is Expect.END_OF_DATA:
+        elif expect is _END_OF_DATA:
             self._take_end(given)
         elif expect is Expect.VOID_END:
             self._finish(self._deliveries[0])

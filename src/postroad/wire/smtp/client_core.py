@@ -73,6 +73,9 @@ _PATIENCE_S = dict.fromkeys(Stage, CLIENT_COMMAND_S) | {
 }
 
 
+_READY, _NEED_DATA = Wait.READY, Wait.NEED_DATA
+
+
 class ClientCore:
     """The fields, and the few verbs that change them. `_owed` has one entry for each reply the server owes."""
 
@@ -142,9 +145,9 @@ class ClientCore:
             elif self._handshaking:
                 return Wait.NEED_TLS
             elif self._is_ready and not self._owed and not self._streaming:
-                return Wait.READY
+                return _READY
             else:
-                return Wait.NEED_DATA
+                return _NEED_DATA
 
     def timed_out(self) -> None:
         """The server has not answered within `patience_s`."""
