@@ -1,0 +1,148 @@
+"""Postfix as the other server, found by MX through NSD, both ways; what arrives is compared octet for octet."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.letters import letters
+from tests.support.nsd import running_nsd
+from tests.support.ports import free_port, pause
+from tests.support.postfix import Postfix, running_postfix
+from tests.support.server import PASSWORD, Server, running_server
+
+DNS, OURS, THEIRS = "127.0.0.53", "127.0.0.2", "127.0.0.3"
+CARRIED = [name for name in letters() if name not in ("large", "bare")]
+
+pytestmark = [
+    pytest.mark.peer("postfix", "nsd", "unshare"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="Postfix and port 53 need root"),
+    pytest.mark.xdist_group("postfix"),
+]
+
+
+@dataclass(frozen=True)
+class Internet:
+    """here.example is ours, there.example is Postfix's."""
+
+    ours: Server
+    theirs: Postfix
+
+
+@pytest.fixture(scope="module")
+def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Internet]:
+    port = free_port(THEIRS)
+    zones = {
+        "here.example": f"@ MX 10 mx\nmx A {OURS}",
+        "there.example": f"@ MX 5 dead\n@ MX 10 mx\ndead A 127.0.0.4\nmx A {THEIRS}",
+    }
+    sections = f"""\
+[dns]
+servers = ["{DNS}:53"]
+[delivery]
+port = {port}
+private_destinations = "allow"
+bind = ["{OURS}"]
+[queue]
+retry = ["1s", "2s"]
+"""
+    with (
+        running_nsd(DNS, 53, zones),
+        running_postfix(
+            address=THEIRS,
+            port=port,
+            hostname="mx.there.example",
+            domains=("there.example",),
+            users=("cat",),
+            nameserver=DNS,
+            settings={"smtp_tcp_port": str(port), "smtp_tls_security_level": "may", "minimal_backoff_time": "1s"},
+        ) as theirs,
+        running_server(
+            tmp_path_factory.mktemp("ours"), address=OURS, port_of={"smtp": port}, sections=sections
+        ) as ours,
+    ):
+        yield Internet(ours, theirs)
+
+
+def body(content: bytes) -> bytes:
+    return content.partition(b"\r\n\r\n")[2]
+
+
+def own_fields(content: bytes) -> bytes:
+    """The header from the From field on: what the author wrote, below what servers put before it."""
+    return content[content.index(b"From: Ann") :].partition(b"\r\n\r\n")[0]
+
+
+def test_postfix_takes_what_we_relay(internet: Internet) -> None:
+    with smtplib.SMTP(internet.ours.address, internet.ours.ports["submission"]) as client:
+        client.starttls()
+        client.login("ann@here.example", PASSWORD)
+        for name in CARRIED:
+            content = letters()[name]
+            options = [] if content.isascii() else ["BODY=8BITMIME"]
+            client.sendmail("ann@here.example", ["cat@there.example"], content, mail_options=options)
+    internet.ours.wait_until_delivered()
+    arrived = sorted(internet.theirs.messages("cat"), key=body)
+    assert [body(content) for content in arrived] == sorted(body(letters()[name]) for name in CARRIED)
+    headers = {own_fields(content) for content in arrived}
+    assert headers == {own_fields(letters()[name]) for name in CARRIED}
+
+
+def test_we_take_what_postfix_relays(internet: Internet) -> None:
+    with smtplib.SMTP(internet.theirs.address, internet.theirs.port) as client:
+        for name in CARRIED:
+            content = letters()[name]
+            options = [] if content.isascii() else ["BODY=8BITMIME"]
+            client.sendmail("cat@there.example", ["bob@here.example"], content, mail_options=options)
+    wait_until_empty(internet.theirs)
+    internet.ours.wait_until_delivered()
+    arrived = internet.ours.mailbox("bob")
+    assert sorted(map(body, arrived)) == sorted(body(letters()[name]) for name in CARRIED)
+    assert all(b"with ESMTPS" in content for content in arrived)
+
+
+def test_a_letter_to_nobody_at_postfix_comes_back_with_its_words(internet: Internet) -> None:
+    before = len(internet.ours.mailbox("ann"))
+    internet.ours.run(
+        *("send", "--from", "ann@here.example", "--to", "nobody@there.example"),
+        *("--subject", "hello", "--body", "is anybody there?"),
+    )
+    internet.ours.wait_until_delivered()
+    reports = internet.ours.mailbox("ann")[before:]
+    assert len(reports) == 1
+    assert b"Diagnostic-Code: smtp; 550 5.1.1 <nobody@there.example>" in reports[0]
+    assert b"Remote-MTA: dns; mx.there.example" in reports[0]
+    assert b"Action: failed" in reports[0]
+
+
+def test_a_letter_to_nobody_here_is_refused_to_postfix_and_reported_to_its_user(internet: Internet) -> None:
+    with smtplib.SMTP(internet.theirs.address, internet.theirs.port) as client:
+        client.sendmail("cat@there.example", ["nobody@here.example"], letters()["text"])
+    wait_until_empty(internet.theirs)
+    report = internet.theirs.messages("cat")[-1]
+    assert b"550 5.1.1" in report
+
+
+def wait_until_empty(postfix: Postfix) -> None:
+    for _ in range(300):
+        if not postfix.queued():
+            return
+        pause(0.1)
+    raise AssertionError(postfix.log())
+
+
+def test_a_smart_host_takes_everything(internet: Internet, tmp_path: Path) -> None:
+    """Postfix as the smart host: no MX is asked for, several domains ride in one transaction."""
+    theirs = internet.theirs
+    sections = f'[delivery]\nsmarthost = "{theirs.address}:{theirs.port}"\nsmarthost_tls = "none"\n'
+    already = len(theirs.messages("cat"))
+    with running_server(tmp_path / "behind", address="127.0.0.5", sections=sections) as behind:
+        behind.run("send", "--from", "ann@here.example", "--to", "cat@there.example", "--body", "by smart host")
+        behind.wait_until_delivered()
+    wait_until_empty(theirs)
+    assert b"by smart host" in theirs.messages("cat")[already]
