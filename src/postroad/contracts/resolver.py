@@ -34,3 +34,7 @@ class Resolver(Protocol):
     async def text(self, name: str) -> tuple[bytes, ...]:
         """TXT records, the strings of each joined."""
         ...
+
+    async def exists(self, name: str) -> bool:
+        """False only when there is certainly no such name (NXDOMAIN), nor anything below it (RFC 8020)."""
+        ...
