@@ -199,6 +199,15 @@ async def check_ids_never_return_even_if_the_clock_does(shard: Shard) -> None:
     assert ids == sorted(set(ids))
 
 
+async def check_ids_that_were_never_used_do_not_return_after_a_crash(shard: Shard) -> None:
+    async with shard.open() as first:
+        await accepted(first)
+        ids = [first.new_id(T0 + timedelta(seconds=second)) for second in range(10)]
+        shard.drop_lock(first)
+        async with shard.open() as second:
+            assert second.new_id(T0 - timedelta(hours=1)) > max(ids)
+
+
 async def check_closing_finishes_what_was_handed_in(shard: Shard) -> None:
     async with shard.open() as store:
         futures = [store.accept(a_message(store)) for _ in range(50)]

@@ -123,6 +123,22 @@ def test_the_file_of_mail_that_a_failed_sync_refused_goes_only_after_the_next_co
         asyncio.run(scene(disk))
 
 
+def test_mail_whose_last_outcome_was_not_written_keeps_its_file(tmp_path: Path) -> None:
+    async def scene(disk: FailingDisk) -> None:
+        async with opened(tmp_path, disk.name) as store:
+            queue_id = store.new_id(T0)
+            message = await accepted(store, queue_id=queue_id, content=await spooled(store, queue_id))
+            disk.syncs_to_fail = 1
+            with pytest.raises(StoreUnavailable):
+                await store.settle(an_outcome(message, store))
+            await accepted_again(store)
+        async with opened(tmp_path) as store:
+            assert await whole(await store.content(queue_id)) == LARGE
+
+    with failing_disk("failing outcome") as disk:
+        asyncio.run(scene(disk))
+
+
 def test_files_that_a_killed_process_left_are_swept(tmp_path: Path) -> None:
     async def scene() -> None:
         async with opened(tmp_path) as store:
