@@ -125,12 +125,12 @@ async def running(folder: Path) -> AsyncIterator[Office]:
             service = pop3 if role in (ListenerRole.POP3, ListenerRole.POP3S) else reception
             [sock] = bind_listener("127.0.0.1:0")
             office.ports[role] = sock.getsockname()[1]
-            listener = await network.listen(sock, service.connection(role), tls=role.implicit_tls)
+            listener: ListenerHandle = await network.listen(sock, service.connection(role), tls=role.implicit_tls)
             reception.overload.watch(listener)
             listeners.append(listener)
         yield office
-        for listener in listeners:
-            await listener.close()
+        for each in listeners:
+            await each.close()
         await reception.stop(5)
         await pop3.stop(5)
         assert reception.sessions == pop3.sessions == 0

@@ -40,6 +40,10 @@ class Zone:
         self._ask(address)
         return self._names.get(address, ())
 
+    async def exists(self, name: str) -> bool:
+        self._ask(name)
+        return name in self._mx or name in self._addresses
+
     async def text(self, name: str) -> tuple[bytes, ...]:
         self._ask(name)
         return ()

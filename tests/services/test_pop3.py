@@ -10,7 +10,8 @@ import pytest
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.mailbox_store import Delivery
 from postroad.simulation.weather import Weather
-from postroad.vocabulary.limits import AUTH_FAILURES, POP3_IDLE_S
+from postroad.storage.sqlite.mailbox_store import SqliteMaildrop
+from postroad.vocabulary.limits import AUTH_FAILURES, AUTH_FAILURES_OF_CLIENT, POP3_IDLE_S
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.queue_id import QueueId
 from postroad.vocabulary.settings import PlaintextLogin
@@ -170,8 +171,6 @@ def test_mail_that_comes_during_a_session_waits_for_the_next(tmp_path: Path) -> 
 
 
 def test_an_update_that_fails_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from postroad.storage.sqlite.mailbox_store import SqliteMaildrop
-
     async def fail(self: SqliteMaildrop, uids: tuple[int, ...]) -> None:
         raise StoreUnavailable("no room")
 
@@ -200,6 +199,21 @@ def test_wrong_passwords_wait_and_then_end_the_session(tmp_path: Path) -> None:
             await client.until_closed()
             assert (house.clock.now() - began).total_seconds() > 10
             assert len(house.ledger.refusals()) == AUTH_FAILURES
+
+    play(scene)
+
+
+def test_a_guesser_who_comes_back_again_and_again_is_turned_away(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with _office(tmp_path) as house:
+            for n in range(AUTH_FAILURES_OF_CLIENT + 1):
+                client = await house.connect(ListenerRole.POP3)
+                await _ok(client)
+                await _do(client, f"USER ann@{HERE}")
+                password = "wrong" if n < AUTH_FAILURES_OF_CLIENT else PASSWORD
+                assert (await _refused(client, f"PASS {password}")).startswith("-ERR [AUTH]")
+                client.transport.close()
+            assert house.passwords.checks == AUTH_FAILURES_OF_CLIENT
 
     play(scene)
 

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from postroad.contracts.errors import StoreFull, StoreUnavailable
+from postroad.contracts.queue_store import Spool
 from postroad.vocabulary.limits import (
     AUTH_FAILURES,
+    AUTH_FAILURES_OF_CLIENT,
+    AUTH_MEMORY_S,
     CONTENT_IN_ROW_BYTES,
     DISK_RESERVE_BYTES,
     HEADER_BYTES,
@@ -15,6 +18,7 @@ from postroad.vocabulary.limits import (
     REFUSED_RECIPIENTS_DELAYED,
 )
 from postroad.vocabulary.listener import ListenerRole
+from postroad.vocabulary.queue_id import QueueId
 from postroad.vocabulary.settings import LimitSettings
 from tests.services.houses import HERE, Client, House, play
 
@@ -239,6 +243,37 @@ def test_a_silent_client_is_told_421_and_loses_its_slot(tmp_path: Path, commands
     play(scene)
 
 
+def test_a_client_that_falls_silent_while_the_disk_catches_up_is_still_timed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        async with House.open(tmp_path) as house, house.reception() as reception, house.client() as client:
+            real = house.queue.spool
+
+            def slow_spool(queue_id: QueueId) -> Spool:
+                spool = real(queue_id)
+                write, drained = spool.write, spool.drained
+
+                async def later() -> None:
+                    await asyncio.sleep(50)
+                    await drained()
+
+                monkeypatch.setattr(spool, "write", lambda data: bool(write(data) and False))
+                monkeypatch.setattr(spool, "drained", later)
+                return spool
+
+            monkeypatch.setattr(house.queue, "spool", slow_spool)
+            await _ready_for_content(client)
+            client.transport.write(LARGE)
+            began = house.clock.now()
+            await client.expect(421, "4.4.2")
+            assert 50 < (house.clock.now() - began).total_seconds() < 600
+            await client.until_closed()
+            assert reception.sessions == 0
+
+    play(scene)
+
+
 def test_a_command_that_trickles_in_is_not_waited_for_longer(tmp_path: Path) -> None:
     async def scene() -> None:
         async with House.open(tmp_path) as house, house.reception(), house.client() as client:
@@ -332,6 +367,29 @@ def test_wrong_passwords_wait_longer_and_longer_and_then_end_the_session(tmp_pat
             assert (await client.log_in(password="wrong")).startswith("421 4.7.0")
             await client.until_closed()
             assert [fact.stage for fact in house.ledger.refusals()] == ["AUTH"] * AUTH_FAILURES
+
+    play(scene)
+
+
+def test_a_guesser_who_comes_back_again_and_again_is_turned_away_for_a_while(tmp_path: Path) -> None:
+    async def greeted(house: House, address: str) -> Client:
+        client = await house.connect(ListenerRole.SUBMISSIONS, address)
+        await client.expect(220)
+        await client.say("EHLO c.example", 250)
+        return client
+
+    async def scene() -> None:
+        async with House.open(tmp_path) as house, house.reception():
+            for _ in range(AUTH_FAILURES_OF_CLIENT):
+                client = await greeted(house, "198.51.100.9")
+                await client.log_in(password="wrong")
+                client.transport.close()
+            checks = house.passwords.checks
+            assert (await (await greeted(house, "198.51.100.9")).log_in()).startswith("421 4.7.0")
+            assert house.passwords.checks == checks
+            assert (await (await greeted(house, "198.51.100.10")).log_in()).startswith("235")
+            await asyncio.sleep(AUTH_MEMORY_S)
+            assert (await (await greeted(house, "198.51.100.9")).log_in()).startswith("235")
 
     play(scene)
 

@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
                 self._start_tls()
             elif not self.waits():
                 self.resume_reading()
-                if acted or wrote:
+                if acted or wrote or self.deadline == NEVER:
                     self.deadline = self.patience_until(now)
         except Exception as failure:
             self._break(failure)

@@ -16,6 +16,7 @@ from postroad.contracts.directory import Account
 from postroad.contracts.errors import Busy, MaildropLocked, StoreUnavailable
 from postroad.contracts.mailbox_store import Maildrop, StoredMessage
 from postroad.contracts.queue_store import StoredContent
+from postroad.services.authentication import TooManyGuesses
 from postroad.services.connection import Connection, House
 from postroad.services.pop3_parts import Pop3Desk
 from postroad.vocabulary.endpoint import Endpoint, PeerFacts, TlsFacts
@@ -150,7 +151,7 @@ class Pop3Connection(Connection):
         session = self._pop3
         assert session is not None
         try:
-            account = await self._desk.authentication.check(event.name, event.password)
+            account = await self._desk.authentication.log_in(self.remote.address, event.name, event.password)
             if account is None:
                 await self._wrong(event.name)
                 return
@@ -158,6 +159,10 @@ class Pop3Connection(Connection):
                 self._open(session, account, maildrop)
                 await self._released.wait()
                 done = await self._removed(maildrop)
+        except TooManyGuesses:
+            self._note_refusal("PASS", event.name, "", Verdict("password", "reject", "too many failed logins"))
+            session.refuse(_WRONG, "AUTH")
+            session.shut_down("Too many failed logins")
         except MaildropLocked:
             session.refuse("Another session has this mailbox open", "IN-USE")  # RFC 2449 section 8.1.2
         except (Busy, StoreUnavailable):

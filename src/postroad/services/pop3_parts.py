@@ -50,7 +50,9 @@ class Pop3Desk:
         self.ledger = stores.ledger
         self.clock = clock
         self.network = network
-        self.authentication = Authentication(directory=stores.directory, passwords=stores.passwords)
+        self.authentication = Authentication(
+            directory=stores.directory, passwords=stores.passwords, exempt=NetworkSet(settings.exempt)
+        )
 
     def may_log_in_plain(self, address: str) -> bool:
         """Whether a password may come in clear from there (RFC 8314 section 4.1 would have it never)."""

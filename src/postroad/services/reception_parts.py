@@ -92,4 +92,6 @@ class Desk:
         self.blocks_senders = bool(policy.block_senders)
         self.screen_plan = ScreenPlan.of(policy, blocked_names)
         self.lookups = ClientLookups(resolver=around.resolver, hostname=settings.hostname, errands=errands)
-        self.authentication = Authentication(directory=stores.directory, passwords=stores.passwords)
+        self.authentication = Authentication(
+            directory=stores.directory, passwords=stores.passwords, exempt=NetworkSet(settings.limits.exempt)
+        )

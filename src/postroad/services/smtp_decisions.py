@@ -18,6 +18,7 @@ from postroad.rules import acceptance, client_policy
 from postroad.rules.acceptance import AccountState, Place
 from postroad.rules.ruling import Ruling
 from postroad.services.answers import Answer, Identified, Pending, Plain
+from postroad.services.authentication import TooManyGuesses
 from postroad.services.client_screen import ClientScreen
 from postroad.services.content_intake import ContentIntake, ContentRefused
 from postroad.services.reception_parts import Desk
@@ -89,7 +90,9 @@ class SmtpDecisions:
         return Plain.ACCEPT
 
     def _credentials(self, event: CredentialsGiven) -> Answer:
-        check = self._desk.authentication.check(event.name, event.password, event.authorization_id)
+        check = self._desk.authentication.log_in(
+            self.client.remote.address, event.name, event.password, event.authorization_id
+        )
         return Pending(self._desk.errands.start(check), lambda done: self._checked(event.name, done))
 
     def _checked(self, name: str, done: asyncio.Future[Account | None]) -> Answer:
@@ -97,16 +100,21 @@ class SmtpDecisions:
             account = done.result()
         except (Busy, StoreUnavailable):
             return _AUTH_UNAVAILABLE
+        except TooManyGuesses:
+            return self._end_login(name)
         if account is not None:
             self.client.authenticated(str(account.address))
             self._screen = None  # a user of ours is no stranger, wherever it calls from
             return Identified(str(account.address))
         self._auth_failures += 1
         if self._auth_failures >= AUTH_FAILURES:
-            self.note_refusal("AUTH", name, _AUTH_TOO_OFTEN, Verdict("password", "reject", "too many failed logins"))
-            return _AUTH_TOO_OFTEN
+            return self._end_login(name)
         self.note_refusal("AUTH", name, _AUTH_FAILED, Verdict("password", "reject", "wrong name or password"))
         return self._later(AUTH_DELAY_S * 2 ** (self._auth_failures - 1), _AUTH_FAILED)
+
+    def _end_login(self, name: str) -> Reply:
+        self.note_refusal("AUTH", name, _AUTH_TOO_OFTEN, Verdict("password", "reject", "too many failed logins"))
+        return _AUTH_TOO_OFTEN
 
     def _verify(self, event: VerifyAsked) -> Answer:
         who = self._desk.settings.policy.vrfy

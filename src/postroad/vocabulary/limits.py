@@ -363,6 +363,16 @@ AUTH_FAILURES = 5
 AUTH_DELAY_S = 0.5
 """The wait before the first 535; it doubles with each."""
 
+AUTH_FAILURES_OF_CLIENT = 50
+"""Wrong passwords of one client within AUTH_MEMORY_S, over all its connections; then its logins are turned away
+unchecked. An office behind one address has that many typing errors, a guesser has them in a minute."""
+
+AUTH_MEMORY_S = 600.0
+"""How long a wrong password is held against a client."""
+
+GUESSERS = 10_000
+"""Clients whose wrong passwords are counted; the one that was quiet longest is forgotten first."""
+
 REFUSED_RECIPIENTS_DELAYED = 20
 """Refused recipients of one session from which on each further reply is delayed (guessing of addresses)."""
 
