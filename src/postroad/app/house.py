@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,7 +106,7 @@ class TheHouse:
             if defaults or source != DEFAULT
         ]
 
-    def demo(self, say: Callable[[str], None]) -> int:
+    def demo(self, say: Callable[[str], None], tell: Callable[[PlainObject], Iterable[str]]) -> int:
         from postroad.app.demo import demo
 
-        return demo(say)
+        return demo(say, tell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -41,4 +41,6 @@ class House(Protocol):
         """{"key", "value", "source"} each."""
         ...
 
-    def demo(self, say: Callable[[str], None]) -> int: ...
+    def demo(self, say: Callable[[str], None], tell: Callable[[PlainObject], Iterable[str]]) -> int:
+        """`tell` puts a step of a story into words. The exit status."""
+        ...

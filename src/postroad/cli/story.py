@@ -69,9 +69,12 @@ def _attempted(step: PlainObject) -> Iterator[str]:
 
 
 def _why(outcome: PlainObject) -> str:
-    status = ".".join(map(str, outcome["status"]))
-    said = f', it said "{outcome["reply"]}"' if outcome.get("reply") else ""
-    return f"({status}) {outcome.get('text') or ''}{said}".strip()
+    words = ["(" + ".".join(map(str, outcome["status"])) + ")"]
+    if outcome.get("text"):
+        words.append(outcome["text"])
+    if outcome.get("reply"):
+        words.append(f'it said "{outcome["reply"]}"')
+    return " ".join(words)
 
 
 def _moved(step: PlainObject) -> Iterator[str]:

@@ -9,6 +9,7 @@ import click
 
 from postroad.cli.house import House
 from postroad.cli.output import json_option, say_json, show
+from postroad.cli.story import told
 from postroad.services.operations.performer import OperationFailed
 
 
@@ -84,6 +85,6 @@ def demo(house: House) -> None:
     """A small internet on this machine: DNS and two servers on 127.0.0.x, letters between them, every line shown.
 
     Needs no rights and no configuration, takes under 20 s, and ends with exit status 0 only if every letter arrived."""
-    status = house.demo(click.echo)
+    status = house.demo(click.echo, told)
     if status:
         raise OperationFailed("not every letter arrived where it should", status)
