@@ -108,6 +108,9 @@ class Lane:
     def is_ready(self, connection: Sender) -> None:
         self.proven = True
         self.ready[connection] = None
+
+    def stir(self) -> None:
+        """The new connection has taken what it can: are more of them worth their while?"""
         self._lanes.stir(self)
 
     def has_room(self, connection: Sender, idle: bool) -> None:

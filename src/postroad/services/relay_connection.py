@@ -211,6 +211,8 @@ class RelayConnection(asyncio.Protocol):
             by = NextHop(self._host, self._remote.address)
             self._transactions.ready(event.extensions, by, self._remote, self._tls)
             self._lane.is_ready(self)
+            self._transactions.feed()
+            self._lane.stir()
         elif isinstance(event, ContentWanted):
             content = self._transactions.stored_content()
             self._around.tasks.create_task(self._stream(content), name="content to a peer")

@@ -99,8 +99,8 @@ class Settling:
         """Write it down; again and again while the store is unavailable."""
         try:
             future = self._store.settle(settlement)
-        except StoreUnavailable:
-            self._loop.call_later(wait_s, self._write, parcel, settlement, min(2 * wait_s, SETTLE_WAIT_MAX_S))
+        except Exception as error:
+            self._write_later(parcel, settlement, wait_s, error)
             return
         future.add_done_callback(partial(self._written, parcel, settlement, wait_s))
 
@@ -114,9 +114,13 @@ class Settling:
                 self._at_rest.set_result(None)
             self._settled(parcel, settlement if error is None else None)
         else:
-            if not isinstance(error, StoreUnavailable):
-                self._errors(f"settlement of {parcel.work.queue_id}", error)
-            self._loop.call_later(wait_s, self._write, parcel, settlement, min(2 * wait_s, SETTLE_WAIT_MAX_S))
+            self._write_later(parcel, settlement, wait_s, error)
+
+    def _write_later(self, parcel: Parcel, settlement: Settlement, wait_s: float, error: BaseException) -> None:
+        """What was found out is not forgotten: the parcel stays in hand, and so is not attempted again."""
+        if not isinstance(error, StoreUnavailable):
+            self._errors(f"settlement of {parcel.work.queue_id}", error)
+        self._loop.call_later(wait_s, self._write, parcel, settlement, min(2 * wait_s, SETTLE_WAIT_MAX_S))
 
     async def _with_notifications(self, parcel: Parcel, decision: Decision, fact: Attempted) -> None:
         """Compose first: a failure and its notification are written together or not at all."""
