@@ -21,7 +21,7 @@ from postroad.rules.routing import group_recipients
 from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
 from postroad.services.reception import Onward, Reception, ReceptionSettings, Stores, Surroundings
 from postroad.simulation.virtual_clock import VirtualClock
-from postroad.simulation.virtual_loop import run
+from postroad.simulation.virtual_loop import VirtualLoop, run
 from postroad.simulation.virtual_network import VirtualHost, VirtualNetwork
 from postroad.simulation.weather import Weather
 from postroad.storage.sqlite.directory_store import SqliteDirectory
@@ -66,6 +66,15 @@ def play(scene: Callable[[], Coroutine[Any, Any, None]], *, seed: int | None = N
             await scene()
 
     run(timed(), seed=seed)
+
+
+async def pass_time(seconds: float) -> None:
+    """Let virtual time go by; nobody waits for it."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
+    over = asyncio.Event()
+    loop.call_later(seconds, over.set)
+    await over.wait()
 
 
 class Notebook:

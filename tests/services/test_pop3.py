@@ -1,6 +1,5 @@
 """Users fetch their mail by POP3 (RFC 1939)."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.queue_id import QueueId
 from postroad.vocabulary.settings import PlaintextLogin
 from postroad.vocabulary.story import Fetched
-from tests.services.houses import HERE, PASSWORD, Client, House, play
+from tests.services.houses import HERE, PASSWORD, Client, House, pass_time, play
 
 LETTERS = [
     b"Subject: one\r\n\r\nHello\r\n",
@@ -135,7 +134,7 @@ def test_a_cut_before_quit_removes_nothing_and_frees_the_maildrop(tmp_path: Path
                 client.transport.abort()
             else:
                 client.transport.close()
-            await asyncio.sleep(1)
+            await pass_time(1)
             again = await _log_in(house)
             assert (await _do(again, "STAT")).startswith("+OK 3 ")
 
@@ -260,7 +259,7 @@ def test_a_login_behind_stls_in_the_same_segment_is_never_obeyed(tmp_path: Path)
             await _ok(client)
             client.send("STLS", f"USER ann@{HERE}", f"PASS {PASSWORD}")
             await _ok(client)
-            await asyncio.sleep(2)
+            await pass_time(2)
             assert house.passwords.checks == 0
 
     play(scene)
@@ -298,9 +297,9 @@ def test_a_client_that_reads_slowly_gets_it_all(tmp_path: Path) -> None:
             client.send("RETR 1")
             for _ in range(100):
                 client.transport.pause_reading()
-                await asyncio.sleep(5)
+                await pass_time(5)
                 client.transport.resume_reading()
-                await asyncio.sleep(0.01)
+                await pass_time(0.01)
             await _ok(client)
             assert b"".join(line + b"\r\n" for line in await _lines(client)).endswith(LARGE)
 
@@ -313,7 +312,7 @@ def test_a_client_that_reads_nothing_is_cut_and_the_maildrop_is_free(tmp_path: P
             client = await _log_in(house)
             client.transport.pause_reading()
             client.send("RETR 1")
-            await asyncio.sleep(120)
+            await pass_time(120)
             again = await _log_in(house)
             assert (await _fetch(again, "RETR 1")).endswith(LARGE)
 
@@ -355,7 +354,7 @@ def test_a_login_under_way_when_the_client_vanishes_leaves_no_lock(tmp_path: Pat
             await _ok(client)
             client.send(f"USER ann@{HERE}", f"PASS {PASSWORD}")
             client.transport.abort()
-            await asyncio.sleep(1)
+            await pass_time(1)
             await _log_in(house)
 
     play(scene)

@@ -20,7 +20,7 @@ from postroad.vocabulary.limits import (
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.queue_id import QueueId
 from postroad.vocabulary.settings import LimitSettings
-from tests.services.houses import HERE, Client, House, play
+from tests.services.houses import HERE, Client, House, pass_time, play
 
 LETTER = b"Subject: hi\r\n\r\nHello\r\n"
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 76 + b"\r\n") * 10_000
@@ -44,11 +44,11 @@ def test_a_cut_in_mid_data_leaves_nothing(tmp_path: Path, sent: bytes) -> None:
             async with house.client() as client:
                 await _ready_for_content(client)
                 client.transport.write(sent)
-                await asyncio.sleep(1)
+                await pass_time(1)
                 if len(sent) > CONTENT_IN_ROW_BYTES:
                     assert len(house.files()) == len(files) + 1
                 client.transport.abort()
-                await asyncio.sleep(1)
+                await pass_time(1)
             assert reception.sessions == 0
             assert house.files() == files
             assert await house.queued() == 0
@@ -64,7 +64,7 @@ def test_a_client_that_vanishes_after_the_dot_may_have_its_letter_in_the_queue(t
                 await _ready_for_content(client)
                 client.transport.write(LETTER + b".\r\n")
                 client.transport.abort()
-            await asyncio.sleep(1)
+            await pass_time(1)
             # Either all or nothing; whatever the queue has, the scheduler knows of.
             assert await house.queued() == len(house.accepted)
 
@@ -225,6 +225,23 @@ def test_a_store_that_fails_is_never_answered_250(
     play(scene)
 
 
+def test_a_spool_that_cannot_be_opened_is_answered_at_the_end_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene() -> None:
+        async with House.open(tmp_path) as house, house.reception(), house.client() as client:
+
+            def refuse(queue_id: QueueId) -> Spool:
+                raise StoreFull("no inode left")
+
+            monkeypatch.setattr(house.queue, "spool", refuse)
+            await client.say("EHLO c.example", 250)
+            assert (await client.give(LARGE)).startswith("452 4.3.1")
+            assert (await client.give(LETTER)).startswith("250")
+
+    play(scene)
+
+
 # ---- time ----------------------------------------------------------------------------------------
 
 
@@ -255,7 +272,7 @@ def test_a_client_that_falls_silent_while_the_disk_catches_up_is_still_timed_out
                 write, drained = spool.write, spool.drained
 
                 async def later() -> None:
-                    await asyncio.sleep(50)
+                    await pass_time(50)
                     await drained()
 
                 monkeypatch.setattr(spool, "write", lambda data: bool(write(data) and False))
@@ -280,7 +297,7 @@ def test_a_command_that_trickles_in_is_not_waited_for_longer(tmp_path: Path) -> 
             began = house.clock.now()
             for _ in range(11):
                 client.transport.write(b"N")
-                await asyncio.sleep(29)
+                await pass_time(29)
             assert (await client.until_closed()).startswith(b"421 4.4.2")
             assert (house.clock.now() - began).total_seconds() < 330
 
@@ -294,7 +311,7 @@ def test_content_that_trickles_in_is_cut_off(tmp_path: Path) -> None:
             began = house.clock.now()
             while not client.closed:
                 client.transport.write(b"x" * 20 + b"\r\n")
-                await asyncio.sleep(10)
+                await pass_time(10)
             assert client.received.startswith(b"421 4.4.2")
             assert (house.clock.now() - began).total_seconds() < 60
             assert await house.queued() == 0
@@ -309,7 +326,7 @@ def test_content_at_the_least_speed_is_taken(tmp_path: Path) -> None:
             client.transport.write(b"Subject: slow\r\n\r\n")
             for _ in range(200):
                 client.transport.write(b"x" * 98 + b"\r\n")
-                await asyncio.sleep(1)
+                await pass_time(1)
             client.transport.write(b".\r\n")
             await client.expect(250)
 
@@ -321,10 +338,10 @@ def test_a_session_that_lasts_too_long_is_ended_between_transactions(tmp_path: P
         limits = LimitSettings(session_s=100)
         async with House.open(tmp_path) as house, house.reception(limits=limits), house.client() as client:
             await _ready_for_content(client)
-            await asyncio.sleep(20)
+            await pass_time(20)
             for _ in range(4):
                 client.transport.write((b"x" * 900 + b"\r\n") * 4)
-                await asyncio.sleep(29)
+                await pass_time(29)
             client.transport.write(b".\r\n")
             await client.expect(250)
             await client.expect(421, "4.4.2")
@@ -388,7 +405,7 @@ def test_a_guesser_who_comes_back_again_and_again_is_turned_away_for_a_while(tmp
             assert (await (await greeted(house, "198.51.100.9")).log_in()).startswith("421 4.7.0")
             assert house.passwords.checks == checks
             assert (await (await greeted(house, "198.51.100.10")).log_in()).startswith("235")
-            await asyncio.sleep(AUTH_MEMORY_S)
+            await pass_time(AUTH_MEMORY_S)
             assert (await (await greeted(house, "198.51.100.9")).log_in()).startswith("235")
 
     play(scene)
@@ -454,7 +471,7 @@ def test_one_client_cannot_take_all_the_slots(tmp_path: Path) -> None:
                 await each.expect(220)
             await exempt[4].expect(421, "4.3.2")
             crowd[0].transport.close()
-            await asyncio.sleep(1)
+            await pass_time(1)
             async with house.client():
                 assert reception.sessions == 7
 
@@ -480,7 +497,7 @@ def test_a_client_that_never_reads_its_replies_is_cut(tmp_path: Path) -> None:
             for _ in range(400):
                 client.transport.write(b"NOOP\r\n" * 500)
                 await asyncio.sleep(0)
-            await asyncio.sleep(400)
+            await pass_time(400)
             assert reception.sessions == 0
 
     play(scene)
@@ -525,7 +542,7 @@ def test_clear_text_instead_of_a_handshake_ends_the_connection(tmp_path: Path) -
             await client.say("STARTTLS", 220)
             client.send("EHLO c.example")
             assert b"250" not in await client.until_closed()
-            await asyncio.sleep(1)
+            await pass_time(1)
             assert reception.sessions == 0
             assert house.ledger.refusals()[-1].stage == "STARTTLS"
 
@@ -537,7 +554,7 @@ def test_a_handshake_that_never_comes_ends_the_connection(tmp_path: Path) -> Non
         async with House.open(tmp_path) as house, house.reception() as reception, house.client() as client:
             await client.say("EHLO c.example", 250)
             await client.say("STARTTLS", 220)
-            await asyncio.sleep(65)
+            await pass_time(65)
             assert client.closed
             assert reception.sessions == 0
 
@@ -560,7 +577,7 @@ def test_a_letter_sent_though_data_was_refused_starts_no_transaction(tmp_path: P
                 assert reply.startswith("5")
                 if len(client.received) == 0:
                     break
-            await asyncio.sleep(1)
+            await pass_time(1)
             assert house.accepted == []
             assert await house.queued() == 0
 

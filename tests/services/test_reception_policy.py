@@ -11,7 +11,7 @@ from postroad.vocabulary.limits import CLIENT_FACTS_S, POLICY_LOOKUP_S
 from postroad.vocabulary.settings import PolicySettings, Severity
 from postroad.vocabulary.story import Received
 from tests.services.dns import Zone
-from tests.services.houses import ALL_OFF, CLIENT, HERE, HOSTNAME, Client, House, play
+from tests.services.houses import ALL_OFF, CLIENT, HERE, HOSTNAME, Client, House, pass_time, play
 
 LETTER = b"Subject: hi\r\n\r\nHello\r\n"
 KNOWN = Zone(
@@ -158,7 +158,7 @@ def test_the_same_question_is_asked_once_for_many_connections(tmp_path: Path) ->
                 async with house.client() as client:
                     assert (await _rcpt(client)).startswith("250")
             assert zone.asked == [CLIENT, "mx.c.example"]
-            await asyncio.sleep(CLIENT_FACTS_S)
+            await pass_time(CLIENT_FACTS_S)
             async with house.client() as client:
                 assert (await _rcpt(client)).startswith("250")
             assert len(zone.asked) == 4

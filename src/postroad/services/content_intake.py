@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import QueueStore, Spool, StoredContent
 from postroad.message.header import begins_with_field, find_body
 from postroad.message.intake import Prepared, prepare
@@ -113,14 +114,14 @@ class ContentIntake:
                 return True
             if body == -1 and not at_end:
                 return True
+        self._chunks = []
         try:
             beginning = self._made_ready(octets)
-        except ContentRefused as refusal:
-            self.fail(refusal)
+            self._spool = self._queue.spool(self.queue_id)
+            return self._spool.write(beginning)
+        except (ContentRefused, StoreUnavailable) as failure:
+            self.fail(failure)
             return True
-        self._chunks = []
-        self._spool = self._queue.spool(self.queue_id)
-        return self._spool.write(beginning)
 
     def end(self) -> None:
         """That was all. What is too large for a row goes to the spool even when its header never ended."""

@@ -97,6 +97,8 @@ class SmtpClient:
         self.tls = tls
         self.helo = ""
         self.esmtp = False
+        if self.role is not ListenerRole.LOCAL:
+            self.account = ""
         self._facts = None
 
     def allowed_senders(self) -> frozenset[str]:

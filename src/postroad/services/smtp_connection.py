@@ -16,7 +16,8 @@ from postroad.services.client_screen import ClientScreen
 from postroad.services.connection import Connection, House
 from postroad.services.reception_parts import Desk
 from postroad.services.smtp_client import SmtpClient
-from postroad.services.smtp_decisions import STORE_UNAVAILABLE, SmtpDecisions
+from postroad.services.smtp_content import STORE_UNAVAILABLE
+from postroad.services.smtp_decisions import SmtpDecisions
 from postroad.services.sweep import NEVER
 from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.limits import CONTENT_RATE_BYTES_S, CONTENT_RATE_WINDOW_S
@@ -134,7 +135,7 @@ class SmtpConnection(Connection):
 
     def finished(self) -> None:
         if self._decisions is not None:
-            self._decisions.cut(committing=self._pending is not None and self._pending.though_gone)
+            self._decisions.content.cut(committing=self._pending is not None and self._pending.though_gone)
 
     def secured(self, facts: TlsFacts) -> None:
         assert self._decisions is not None
@@ -142,13 +143,13 @@ class SmtpConnection(Connection):
 
     def unsecured(self, reason: str) -> None:
         assert self._decisions is not None
-        self._decisions.note_refusal("STARTTLS", "", None, Verdict("tls", "reject", reason))
+        self._decisions.refusals.note("STARTTLS", "", None, Verdict("tls", "reject", reason))
 
     def between_commands(self, now: float) -> bool:
         """Outside of a transaction a session may be ended: the server stops, or it has lasted too long."""
         assert self._decisions is not None
         assert self._smtp is not None
-        if self._decisions.transaction is not None:
+        if self._decisions.content.transaction is not None:
             return False
         if self._last_word is None and now > self._over_at:
             self._last_word = _SESSION_TOO_LONG
@@ -173,7 +174,7 @@ class SmtpConnection(Connection):
 
     @property
     def _in_content(self) -> bool:
-        transaction = self._decisions.transaction if self._decisions is not None else None
+        transaction = self._decisions.content.transaction if self._decisions is not None else None
         return transaction is not None and transaction.intake is not None
 
     def _watch_rate(self, now: float) -> None:
