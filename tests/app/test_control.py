@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroad.app.channel import Answer, ChannelBroken, answer_lines, read_line
-from postroad.app.control import ControlClient, ControlServer, connect_or_none
+from postroad.app.control import ControlClient, ControlServer, connect_or_none, peer_uid
+from postroad.app.errors import CannotServe
 from postroad.app.listening import bind_unix
 from postroad.app.spread import Spread
 from postroad.services.operations.performer import OperationFailed, PlainObject
@@ -226,23 +227,26 @@ def test_a_worker_that_cannot_is_not_passed_over() -> None:
 
 
 def test_a_user_who_is_not_ours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The peer is we ourselves; the server is made to believe that it is somebody else."""
-    if os.geteuid() == 0:
-        pytest.skip("root may administer every server")
+    """The peer is this process; the server takes it for the user that the kernel would name."""
+    ours = 4711
+    monkeypatch.setattr("postroad.app.control.os.geteuid", lambda: ours)
+    monkeypatch.setattr("postroad.app.control.peer_uid", lambda peer: ours + 1)
 
     async def play(path: Path) -> None:
-        monkeypatch.setattr("postroad.app.control.os.geteuid", lambda: 1)
         client = await connected(path)
-        with pytest.raises(OperationFailed, match="may not administer"):
+        with pytest.raises(OperationFailed, match=f"user {ours + 1} may not administer"):
             await client.perform("status", {})
         await client.close()
 
     with_server(tmp_path, play)
 
 
-def test_a_socket_path_that_is_too_long_is_named(tmp_path: Path) -> None:
-    from postroad.app.errors import CannotServe
+def test_the_kernel_names_the_user_behind_a_socket() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        assert peer_uid(one) == os.geteuid()
 
+
+def test_a_socket_path_that_is_too_long_is_named(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="choose a shorter"):
         bind_unix(tmp_path / ("x" * 120), 0o600)
-    assert isinstance(socket.AF_UNIX, int)

@@ -205,9 +205,11 @@ class Configuration(Section):
                 f'delivery.smarthost_tls: "{delivery.smarthost_tls}" would give the password to whoever answers; '
                 'expected "verified" where there is a smarthost_user'
             )
-        if delivery.smarthost_user and delivery.smarthost_password_file:
+        secret = delivery.smarthost_password_file
+        # Local users read this file to hand mail in; the password is not theirs to see, and not their concern.
+        if delivery.smarthost_user and secret and (os.access(secret, os.R_OK) or not secret.exists()):
             try:
-                _password(delivery.smarthost_password_file)
+                _password(secret)
             except ConfigurationError as error:
                 raise ValueError(f"delivery.smarthost_password_file: {error}") from None
         return self

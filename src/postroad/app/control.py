@@ -74,12 +74,18 @@ class ControlServer:
                     await writer.drain()
 
     def _refusal(self, peer: socket.socket, others: int) -> tuple[str, int] | None:
-        _, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        uid = peer_uid(peer)
         if uid not in (0, os.geteuid()):
             return f"user {uid} may not administer this server; become root or its user", 1
         if others >= CONTROL_CLIENTS:
             return f"{CONTROL_CLIENTS} commands are at work already; try again", TRY_AGAIN
         return None
+
+
+def peer_uid(peer: socket.socket) -> int:
+    """The user at the other end, as the kernel knows it (unix(7), SO_PEERCRED)."""
+    _, uid, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    return int(uid)
 
 
 class ControlClient:

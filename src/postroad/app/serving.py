@@ -37,6 +37,7 @@ def serve(
         configuration = load(path)
         with _taken(configuration, 1 if single_process else workers(configuration)) as (doors, control):
             speaker = Speaker(PROGRAM, configuration.run_folder / "errors.log", debug=debug)
+            speaker.hear_logging()
             _run(configuration, doors, control, speaker, started or _nothing, single_process=single_process)
     except (ConfigurationError, CannotServe) as error:
         for problem in str(error).splitlines():

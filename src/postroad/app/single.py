@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from datetime import UTC, datetime
 
 from postroad import __version__
 from postroad.app.assemble import Node, open_access, open_transport
@@ -16,6 +14,7 @@ from postroad.app.configuration import Configuration, load
 from postroad.app.control import ControlServer
 from postroad.app.errors import CannotServe, ConfigurationError
 from postroad.app.listening import ACCESS_ROLES, Door
+from postroad.app.report import ServerReport
 from postroad.app.shards import all_shards
 from postroad.app.speaking import Speaker
 from postroad.app.spread import Spread
@@ -49,7 +48,7 @@ class SingleProcess:
         self._control = control
         self._speaker = speaker
         self._started = started
-        self._started_at = datetime.now(UTC)
+        self._report = ServerReport(doors)
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
 
@@ -122,14 +121,4 @@ class SingleProcess:
         self._speaker.say("reloaded")
 
     def _facts(self) -> PlainObject:
-        return {
-            "process": "supervisor",
-            "pid": os.getpid(),
-            "version": __version__,
-            "hostname": self._configuration.hostname,
-            "configuration": str(self._configuration.path),
-            "data": str(self._configuration.data_folder),
-            "started_at": self._started_at.isoformat(timespec="seconds"),
-            "uptime_s": int((datetime.now(UTC) - self._started_at).total_seconds()),
-            "listeners": [{"role": door.role.value, "address": door.address} for door in self._doors],
-        }
+        return self._report.of(self._configuration)

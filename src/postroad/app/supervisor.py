@@ -11,11 +11,9 @@ control socket.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from postroad import __version__
@@ -23,6 +21,7 @@ from postroad.app.configuration import Configuration, load
 from postroad.app.control import ControlServer
 from postroad.app.errors import CannotServe, ConfigurationError
 from postroad.app.listening import ACCESS_ROLES, Door
+from postroad.app.report import ServerReport
 from postroad.app.shards import share_out
 from postroad.app.slot import Post, Slot
 from postroad.app.speaking import Speaker
@@ -53,7 +52,7 @@ class Supervisor:
         self._control = control
         self._speaker = speaker
         self._started = started
-        self._started_at = datetime.now(UTC)
+        self._report = ServerReport(doors)
         self._stop = asyncio.Event()
         self._told_at = 0.0
         """When we were told to stop, in the loop's time."""
@@ -151,18 +150,7 @@ class Supervisor:
         self._stop.set()
 
     def _facts(self) -> PlainObject:
-        return {
-            "process": "supervisor",
-            "pid": os.getpid(),
-            "version": __version__,
-            "hostname": self._configuration.hostname,
-            "configuration": str(self._configuration.path),
-            "data": str(self._configuration.data_folder),
-            "started_at": self._started_at.isoformat(timespec="seconds"),
-            "uptime_s": int((datetime.now(UTC) - self._started_at).total_seconds()),
-            "listeners": [{"role": door.role.value, "address": door.address} for door in self._doors],
-            "workers": [slot.facts() for slot in self._slots],
-        }
+        return {**self._report.of(self._configuration), "workers": [slot.facts() for slot in self._slots]}
 
 
 def _failure(first: asyncio.Future[None]) -> CannotServe | None:

@@ -66,6 +66,7 @@ async def work(descriptor: int) -> int:
     doors = tuple((ListenerRole(role), socket.socket(fileno=fd)) for role, fd in start["doors"])
     configuration = _configuration(start)
     speaker = Speaker(start["name"], configuration.run_folder / "errors.log", debug=start["debug"])
+    speaker.hear_logging()
     asyncio.get_running_loop().set_exception_handler(speaker.loop_handler())
     try:
         await _serve(start, configuration, doors, speaker, channel)
