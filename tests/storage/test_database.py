@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import apsw
@@ -18,6 +19,7 @@ from postroad.storage.sqlite.database import (
     sqlite_version,
     translated,
 )
+from tests.storage.another_process import another_process, lines_of
 from tests.storage.failing_disk import failing_disk
 
 
@@ -92,6 +94,40 @@ def test_a_migration_that_fails_leaves_the_old_version_whole(tmp_path: Path) -> 
     connection = open_database(path, old)
     assert connection.execute("SELECT name FROM thing").get == "one"
     connection.close()
+
+
+OPEN_TOGETHER = """
+import sys
+from pathlib import Path
+from postroad.storage.sqlite.database import open_database
+from tests.storage.test_database import a_kind
+kind = a_kind(Path(sys.argv[1]) / "sql")
+for n in range(30):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    connection = open_database(Path(sys.argv[1]) / f"{n}.db", kind)
+    connection.execute("BEGIN IMMEDIATE; UPDATE thing SET name = name || '+'; COMMIT")
+    connection.close()
+print("done", flush=True)
+"""
+
+
+def test_several_processes_make_a_new_file_together(tmp_path: Path) -> None:
+    a_kind(tmp_path / "sql", FIRST)
+    with ExitStack() as stack:
+        processes = [stack.enter_context(another_process(OPEN_TOGETHER, tmp_path)) for _ in range(4)]
+        answers = [lines_of(process) for process in processes]
+        for _ in range(30):
+            assert [next(lines) for lines in answers] == ["ready"] * 4
+            for process in processes:
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+        assert [next(lines) for lines in answers] == ["done"] * 4
+    for n in range(30):
+        connection = open_database(tmp_path / f"{n}.db", a_kind(tmp_path / "sql"))
+        assert connection.execute("SELECT name FROM thing").get == "one++++"
+        connection.close()
 
 
 def test_data_of_a_newer_postroad_are_left_alone(tmp_path: Path) -> None:

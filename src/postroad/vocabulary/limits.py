@@ -183,6 +183,9 @@ ADDRESSES_PER_ATTEMPT = 10
 DATABASE_BUSY_S = 10.0
 """How long a writer waits for another process's write to end."""
 
+DATABASE_BUSY_AGAIN_S = 0.01
+"""Between two attempts where SQLite itself does not wait."""
+
 CHECKPOINT_PAGES = 4000
 """The write-ahead log is carried over into the file when it has grown by so many pages: rarely enough that
 mail which is soon gone is never carried over, often enough that one round takes milliseconds."""
@@ -252,6 +255,8 @@ DNS_UDP_BYTES = 1232
 """The answer we say we can take over UDP (RFC 6891 section 6.2.5; no fragments on any sane path)."""
 DNS_FORGERIES = 32
 """Datagrams that do not fit the question; after so many somebody is guessing, and the query is given up."""
+DNS_REPLY_BYTES = 16_384
+"""A reply over TCP; reading 64 KiB of hostile records would stop the loop for 150 ms."""
 DNS_RECORDS = 200
 """Records kept of one answer."""
 

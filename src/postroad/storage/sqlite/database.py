@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from pathlib import Path
 import apsw
 
 from postroad.contracts.errors import StoreFull, StoreUnavailable
-from postroad.vocabulary.limits import DATABASE_BUSY_S, INTEGRITY_COMPLAINTS, WAL_KEPT_BYTES
+from postroad.vocabulary.limits import DATABASE_BUSY_AGAIN_S, DATABASE_BUSY_S, INTEGRITY_COMPLAINTS, WAL_KEPT_BYTES
 
 SQLITE_OLDEST = (3, 51, 3)
 """Older ones can damage a file when one connection writes while another resets the log."""
@@ -123,12 +124,27 @@ def open_database(path: Path, kind: DatabaseKind, *, vfs: str | None = None) -> 
         _make_file(path)
         connection = apsw.Connection(os.fspath(path), vfs=vfs)
         try:
-            _configure(connection, kind)
-            _bring_up_to_date(connection, path, kind)
+            _prepare(connection, path, kind)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _prepare(connection: apsw.Connection, path: Path, kind: DatabaseKind) -> None:
+    """SQLite does not wait, whatever its time-out, where two connections switch a new file to the log, or one
+    opens it while the last other one closes it. So we wait here, as long in all as it would."""
+    give_up_at = time.monotonic() + DATABASE_BUSY_S
+    while True:
+        try:
+            _configure(connection, kind)
+            _bring_up_to_date(connection, path, kind)
+        except apsw.BusyError:
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(DATABASE_BUSY_AGAIN_S)
+        else:
+            return
 
 
 def sqlite_version() -> tuple[int, ...]:
