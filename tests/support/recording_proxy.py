@@ -7,6 +7,7 @@ records is what was said inside. Its reading of the content is as naive as can b
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _BLOCK = 65_536
+_DATA = re.compile(rb"\r\nDATA\r\n", re.IGNORECASE)
 
 
 class RecordingProxy:
@@ -37,8 +39,8 @@ class RecordingProxy:
         found = []
         for said in map(bytes, self._conversations):
             rest = said
-            while (start := rest.find(b"\r\nDATA\r\n")) >= 0:
-                content, end, rest = rest[start + 8 :].partition(b"\r\n.\r\n")
+            while start := _DATA.search(rest):
+                content, end, rest = rest[start.end() :].partition(b"\r\n.\r\n")
                 if end:
                     lines = (content + b"\r\n").split(b"\r\n")
                     found.append(b"\r\n".join(line[1:] if line.startswith(b".") else line for line in lines))
