@@ -30,6 +30,8 @@ from postroad.vocabulary.limits import (
 )
 from postroad.vocabulary.listener import ListenerRole
 
+_ENDED = "the process ended while it was asked; try again"
+
 
 @dataclass(frozen=True)
 class Post:
@@ -58,6 +60,8 @@ class WorkerProcess:
             self._writer.write(line(content))
 
     async def perform(self, verb: str, arguments: PlainObject) -> list[PlainObject]:
+        if self._writer.is_closing():  # it is dead, and only not yet known to be
+            raise OperationFailed(_ENDED, TRY_AGAIN)
         self._last += 1
         number = self._last
         future: asyncio.Future[list[PlainObject]] = asyncio.get_running_loop().create_future()
@@ -83,7 +87,7 @@ class WorkerProcess:
                 self.ready.exception()  # whoever waits gets it; when nobody does that is no error of the loop's
             for _, future in self._asked.values():
                 if not future.done():
-                    future.set_exception(OperationFailed("the process ended while it was asked; try again", TRY_AGAIN))
+                    future.set_exception(OperationFailed(_ENDED, TRY_AGAIN))
 
     def _take(self, content: Line) -> None:
         if "ready" in content and not self.ready.done():
