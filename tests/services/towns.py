@@ -106,6 +106,7 @@ class Town:
         retry: RetrySettings | None = None,
         start: bool = True,
         record: bool = False,
+        mailboxes: type[SqliteMailboxStore] = SqliteMailboxStore,
         **settings: Any,
     ) -> AsyncIterator[Town]:
         """A town with the local domain a.example and its users ann and cat; `settings` are of DeliverySettings."""
@@ -114,7 +115,7 @@ class Town:
         town = cls(network, network.host(US, names=(HOSTNAME,)), clock)
         town.queue = await WatchedQueue.open(folder / "queue", 0, clock_now=clock.now, direct=True)  # type: ignore[assignment]
         town.queue.changed, town.queue.refusals, town.queue.settlements = asyncio.Event(), deque(), []
-        town.mailboxes = SqliteMailboxStore(folder / "mail", direct=True)
+        town.mailboxes = mailboxes(folder / "mail", direct=True)
         town.directory = SqliteDirectory(folder / "directory.db", direct=True)
         if town.directory.domain("a.example") is None:
             await town.directory.add_domain(Domain(name="a.example"))
