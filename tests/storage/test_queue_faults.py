@@ -18,7 +18,7 @@ from postroad.storage.sqlite.queue_store import QUEUE, SqliteQueueStore
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.story import from_bytes
-from tests.contract.queue_store_contract import (
+from tests.contract.queue_mail import (
     BOB,
     CID,
     DEADLINE_S,

@@ -21,7 +21,7 @@ from postroad.vocabulary.envelope import Envelope, Recipient
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.queue_id import QueueId
 from postroad.vocabulary.story import Entry, from_bytes
-from tests.contract.queue_store_contract import T0
+from tests.contract.queue_mail import T0
 
 WAYS = tuple(Destination(DestinationKind.DOMAIN, f"{letter}.example") for letter in "abc")
 PEOPLE = tuple(Recipient(Mailbox(name, "x.example")) for name in ("ann", "bob", "cid", "dan", "eve", "fay"))

@@ -19,7 +19,7 @@ from postroad.vocabulary.destination import SMARTHOST, Destination
 from postroad.vocabulary.limits import GROUPS_IN_MEMORY
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.queue_id import QueueId
-from tests.contract.queue_store_contract import (
+from tests.contract.queue_mail import (
     BEA,
     BOB,
     CID,
