@@ -9,7 +9,6 @@ from postroad.rules.replies import (
     outcome_of,
     outcome_of_cut,
     outcome_of_lacking,
-    softened,
     wants_another_transaction,
 )
 from postroad.vocabulary.address import Mailbox
@@ -40,11 +39,6 @@ def test_a_server_that_has_enough_recipients_gets_the_rest_in_the_next_transacti
     assert wants_another_transaction(reply(552, "Too many"), accepted_before=3)
     assert not wants_another_transaction(reply(452, "Disk full"), accepted_before=0)
     assert not wants_another_transaction(reply(451, "Later"), accepted_before=3)
-
-
-def test_a_552_to_rcpt_is_no_reason_to_return_mail() -> None:
-    assert str(softened(reply(552, "Full", status="5.2.2"))) == "452 4.2.2 Full"
-    assert softened(reply(550, "No")).code == 550
 
 
 def test_a_server_that_hangs_up_with_a_5yz_has_not_judged_the_recipient() -> None:

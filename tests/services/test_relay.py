@@ -259,6 +259,25 @@ def test_a_failing_resolver_is_reported_and_kills_nothing(tmp_path: Path) -> Non
     play(scene)
 
 
+def test_an_error_of_our_own_in_a_conversation_ends_that_one_and_nothing_else(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, record=True) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            c = town.peer("mx.c.example", "203.0.113.3", domain="c.example")
+            town.trap = "MAIL FROM:<ann@a.example>"
+            await town.send(ANN, "bob@b.example")
+            outcome = await first_outcome(town)
+            assert outcome.fate is Fate.DEFERRED
+            assert {type(error) for _, error in town.errors} == {RuntimeError}
+            town.errors.clear()
+            town.trap = ""
+            await town.send(ANN, "carl@c.example")
+            await town.queue_is_empty()
+            assert (b.recipients, c.recipients) == (["bob@b.example"], ["carl@c.example"])
+
+    play(scene)
+
+
 # ---- many recipients -----------------------------------------------------------------------------
 
 

@@ -89,6 +89,7 @@ class Town:
         self.addresses: dict[str, tuple[str, ...]] = {HOSTNAME: (US,)}
         self.silent: set[str] = set()
         self.errors: list[tuple[str, BaseException]] = []
+        self.trap = ""
         self.lines: list[tuple[int, str, str]] = []
         self.hosts: dict[str, VirtualHost] = {}
         self.queue: WatchedQueue
@@ -107,13 +108,14 @@ class Town:
         start: bool = True,
         record: bool = False,
         mailboxes: type[SqliteMailboxStore] = SqliteMailboxStore,
+        queue: type[WatchedQueue] = WatchedQueue,
         **settings: Any,
     ) -> AsyncIterator[Town]:
         """A town with the local domain a.example and its users ann and cat; `settings` are of DeliverySettings."""
         network = VirtualNetwork()
         clock = VirtualClock()
         town = cls(network, network.host(US, names=(HOSTNAME,)), clock)
-        town.queue = await WatchedQueue.open(folder / "queue", 0, clock_now=clock.now, direct=True)  # type: ignore[assignment]
+        town.queue = await queue.open(folder / "queue", 0, clock_now=clock.now, direct=True)  # type: ignore[assignment]
         town.queue.changed, town.queue.refusals, town.queue.settlements = asyncio.Event(), deque(), []
         town.mailboxes = mailboxes(folder / "mail", direct=True)
         town.directory = SqliteDirectory(folder / "directory.db", direct=True)
@@ -140,7 +142,7 @@ class Town:
             world,
             plan,
             errors=lambda where, error: town.errors.append((where, error)),
-            listener=(lambda *line: town.lines.append(line)) if record else None,
+            listener=town.hear if record else None,
         )
         async with asyncio.TaskGroup() as tasks:
             if start:
@@ -152,6 +154,12 @@ class Town:
         await town.mailboxes.close()
         await town.directory.close()
         assert town.errors == []
+
+    def hear(self, number: int, who: str, line: str) -> None:
+        """The listener; it fails where a line begins with the trap."""
+        if self.trap and line.startswith(self.trap):
+            raise RuntimeError("the listener has fallen over")
+        self.lines.append((number, who, line))
 
     def peer(self, name: str, address: str, *, domain: str = "", preference: int = 10, tls: bool = False) -> Peer:
         """An MTA elsewhere: its host, its address in DNS and, with `domain`, its MX."""

@@ -42,15 +42,8 @@ def outcome_of(recipient: Recipient, reply: Reply, by: NextHop) -> Outcome:
 
 def wants_another_transaction(reply: Reply, accepted_before: int) -> bool:
     """Whether a refused RCPT only says that this transaction is full: the recipient then goes with the next
-    one, at once. RFC 5321 section 4.5.3.1.10; 552 is what servers before RFC 2821 say."""
+    one, at once. RFC 5321 section 4.5.3.1.10; 552 is what servers of an older age say."""
     return accepted_before > 0 and reply.code in _TOO_MANY
-
-
-def softened(reply: Reply) -> Reply:
-    """A 552 to RCPT is to be taken as 452 (RFC 5321 section 4.5.3.1.10)."""
-    if reply.code != 552:
-        return reply
-    return Reply(452, reply.lines, reply.status.with_class(4) if reply.status else None)
 
 
 def outcome_of_no_way(recipient: Recipient, verdict: NoWay) -> Outcome:

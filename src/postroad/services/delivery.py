@@ -257,7 +257,8 @@ class Delivery:
         try:
             taken = await queue.take_due(self._world.clock.now(), limit, self._is_in_hand)
             next_due_at = await queue.next_due_at()
-        except StoreUnavailable as error:
+        except Exception as error:
+            # StoreUnavailable, or what nobody expected: delivery goes on either way.
             self._errors("looking for mail that is due", error)
             self._more_in_store = True
             await self._sleep(REFILL_RETRY_S)

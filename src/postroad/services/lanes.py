@@ -78,8 +78,9 @@ class Lane:
         return self.slots - len(self.ready)
 
     @property
-    def is_stopping(self) -> bool:
-        return self._lanes.is_stopping
+    def wants_slot_back(self) -> bool:
+        """A connection without work is not to rest but to go: others wait for its slot, or all is to end."""
+        return self._lanes.is_stopping or self._lanes.some_starve
 
     def take(self) -> Parcel | None:
         """The next group, or None."""
@@ -185,8 +186,8 @@ class Lanes:
         return iter(self._lanes.values())
 
     @property
-    def connections(self) -> int:
-        return self._slots
+    def some_starve(self) -> bool:
+        return bool(self._starved)
 
     def put(self, parcel: Parcel) -> None:
         """Take up a group: at once on a connection that has room, else when there is one."""

@@ -60,11 +60,6 @@ class Parcel:
 NEVER_BEGAN = -1.0
 
 
-def fresh_work(queue_id: QueueId, destination: Destination, recipients: tuple[Recipient, ...], like: Work) -> Work:
-    """The work of another group of the same message."""
-    return Work(queue_id, destination, recipients, like.envelope, like.size_bytes, like.queued_at, 0, False, like.lease)
-
-
 def age_ms(began_s: float, now_s: float) -> int:
     """How long the attempt took, for the story."""
     return 0 if began_s == NEVER_BEGAN else int((now_s - began_s) * 1000)

@@ -71,7 +71,7 @@ class RelayConnection(asyncio.Protocol):
             lane=lane,
             session=self._session,
             around=around,
-            pump=self._pump,
+            advance=self._advance,
         )
 
     # ---- asyncio.Protocol ------------------------------------------------------------------------
@@ -83,19 +83,19 @@ class RelayConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._session.receive_data(data)
-        self._pump()
+        self._advance()
 
     def eof_received(self) -> None:
         self._peer_left = True
         self._session.receive_data(b"")
-        self._pump()
+        self._advance()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._in_handshake:
             return  # start_tls_as_client tells
         self._peer_left = True
         self._session.receive_data(b"")
-        self._pump()
+        self._advance()
 
     def pause_writing(self) -> None:
         if self._writable is None:
@@ -110,16 +110,16 @@ class RelayConnection(asyncio.Protocol):
     # ---- lanes.Sender and sweep.Swept ------------------------------------------------------------
 
     def feed(self) -> None:
-        self._pump()
+        self._advance()
 
     def close_idle(self) -> None:
         self._lane.is_over(self)
         self._session.quit()
-        self._pump()
+        self._advance()
 
     def cut(self) -> None:
         self._session.quit()
-        self._pump()
+        self._advance()
         self._finish()
 
     def overdue(self, now: float) -> None:
@@ -129,7 +129,7 @@ class RelayConnection(asyncio.Protocol):
             self.close_idle()
         else:
             self._session.timed_out()
-            self._pump()
+            self._advance()
 
     # ---- for whoever opened it -------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class RelayConnection(asyncio.Protocol):
             self._lane.is_over(self)
             if self._ended is None:
                 self._session.quit()
-                self._pump()
+                self._advance()
             self._finish()
 
     async def _handshake(self) -> bool:
@@ -166,10 +166,24 @@ class RelayConnection(asyncio.Protocol):
         if not plan.at_once:
             self._session.tls_started(self._tls)
         self.deadline = self._loop.time() + self._session.patience_s
-        self._pump()
+        self._advance()
         return True
 
     # ---- the pump --------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Pump; an error of our own ends this connection and nothing else."""
+        try:
+            self._pump()
+        except Exception as error:
+            self._around.errors(f"conversation with {self._host}", error)
+            if self._ended is None:
+                self._take_rarer(
+                    Ended(self._session.stage, "an unexpected error in this server ended the conversation")
+                )
+            self._attend(self._verdict())
+            if self._transport is not None:
+                self._transport.abort()
 
     def _pump(self) -> None:
         """Carry on until nothing more can be done now; then write once."""
@@ -272,7 +286,7 @@ class RelayConnection(asyncio.Protocol):
             return
         if self._ended is None:
             session.end_content()
-            self._pump()
+            self._advance()
 
     def _write(self) -> None:
         assert self._transport is not None, "there is a connection to write to"
@@ -284,5 +298,5 @@ class RelayConnection(asyncio.Protocol):
             self._transactions.content_failed(text)
             assert self._transport is not None, "there is a connection to end"
             self._session.quit()
-            self._pump()
+            self._advance()
             self._transport.abort()

@@ -54,7 +54,7 @@ class Flight:
 
 
 class Transactions:
-    """`pump` is called when something that was waited for is there and the connection must be driven on."""
+    """`advance` is called when something that was waited for is there and the connection must be driven on."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Transactions:
         lane: Lane,
         session: ClientSession,
         around: Surroundings,
-        pump: Callable[[], None],
+        advance: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._lane = lane
@@ -71,7 +71,7 @@ class Transactions:
         self._store = around.store
         self._tasks = around.tasks
         self._errors = around.errors
-        self._pump = pump
+        self._advance = advance
         self._messages_max = around.settings.messages_per_connection
         self._recipients_max = around.settings.recipients_per_transaction
         self._extensions: dict[str, str] = {}
@@ -124,9 +124,8 @@ class Transactions:
                 self._session.quit()
             return None
         parcel = self._lane.take()
-        if parcel is None and self._lane.is_stopping:
-            if idle:
-                self._session.quit()
+        if parcel is None and idle and self._lane.wants_slot_back:
+            self._session.quit()
         elif parcel is None:
             self._lane.has_room(self._connection, idle)
         else:
@@ -215,7 +214,7 @@ class Transactions:
             self._conclude(parcel)
         else:
             self._partial.appendleft(parcel)
-        self._pump()
+        self._advance()
 
     def _fetch(self, parcel: Parcel) -> Callable[[], Awaitable[None]]:
         async def fetch() -> None:

@@ -21,6 +21,7 @@ from postroad.services.lanes import Errors
 from postroad.services.notifications import Notifications
 from postroad.services.parcel import Parcel, age_ms
 from postroad.vocabulary.limits import SETTLE_WAIT_FIRST_S, SETTLE_WAIT_MAX_S
+from postroad.vocabulary.outcome import Fate
 from postroad.vocabulary.settings import RetrySettings
 from postroad.vocabulary.story import Attempted, Entry
 
@@ -62,16 +63,25 @@ class Settling:
             await self._at_rest
 
     def conclude(self, parcel: Parcel) -> None:
-        """Everybody in it has an outcome: settle it."""
-        self._unwritten += 1
+        """Everybody in it has an outcome: settle it. Never raises: what cannot even be decided is reported, and
+        stays in hand until the next start."""
+        try:
+            self._conclude(parcel)
+        except Exception as error:
+            self._errors(f"outcome of {parcel.work.queue_id}", error)
+
+    def _conclude(self, parcel: Parcel) -> None:
         work = parcel.work
         now = self._clock.now()
+        outcomes = tuple(parcel.outcomes)
+        # Chance costs a call of the system, and success needs none.
+        jitter = self._entropy.fraction() if any(each.fate is Fate.DEFERRED for each in outcomes) else 0.0
         decision = decide(
-            tuple(parcel.outcomes),
+            outcomes,
             Past(work.envelope.reverse_path, work.queued_at, work.attempts + 1, work.warned),
             self.retry,
             now=now,
-            jitter=self._entropy.fraction(),
+            jitter=jitter,
             next_hop_reports=parcel.next_hop_reports,
         )
         fact = Attempted(
@@ -85,6 +95,7 @@ class Settling:
             outcomes=decision.outcomes,
             next_attempt_at=decision.due_at,
         )
+        self._unwritten += 1
         if decision.failures or decision.delays or decision.deliveries or decision.relays:
             self._tasks.create_task(self._with_notifications(parcel, decision, fact), name="notification")
         else:

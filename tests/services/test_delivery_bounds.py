@@ -1,0 +1,155 @@
+"""The scheduler keeps its bounds: connections, groups and content in memory, a store that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.queue_store import Work
+from postroad.services import delivery, lanes, local_delivery
+from postroad.vocabulary.destination import Destination
+from postroad.vocabulary.limits import REFILL_RETRY_S
+from postroad.vocabulary.queue_id import QueueId
+from postroad.vocabulary.settings import Smarthost, SmarthostTls
+from tests.services.towns import ANN, Town, WatchedQueue, play
+
+
+def test_all_destinations_together_get_no_more_connections_than_are_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "ATTEMPTS_AT_ONCE", 3)
+
+    async def scene() -> None:
+        async with Town.open(tmp_path, connection_idle_s=60.0) as town:
+            peers = [town.peer(f"mx.d{n}.example", f"203.0.113.{n}", domain=f"d{n}.example") for n in range(10, 30)]
+            most = 0
+
+            def count(_: object) -> None:
+                nonlocal most
+                most = max(most, sum(peer.open_now for peer in peers))
+
+            for peer in peers:
+                peer.on_content = count
+            for _ in range(3):
+                for number in range(10, 30):
+                    await town.send(ANN, f"bob@d{number}.example")
+            await town.queue_is_empty()
+            assert [len(peer.recipients) for peer in peers] == [3] * 20
+            # An idle connection does not keep others waiting until it is stale.
+            assert asyncio.get_running_loop().time() < 30
+            assert 0 < most <= 3 + 1  # one that is being closed may still be open at the other end
+
+    play(scene)
+
+
+def test_a_busy_destination_does_not_starve_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "ATTEMPTS_AT_ONCE", 1)
+
+    async def scene() -> None:
+        async with Town.open(tmp_path, messages_per_connection=10) as town:
+            busy = town.peer("mx.busy.example", "203.0.113.2", domain="busy.example")
+            calm = town.peer("mx.calm.example", "203.0.113.3", domain="calm.example")
+            for number in range(100):
+                await town.send(ANN, f"bob{number}@busy.example")
+            await town.send(ANN, "bob@calm.example")
+            await calm.arrived.wait()
+            assert len(busy.recipients) <= 20
+            await town.queue_is_empty()
+            assert len(busy.recipients) == 100
+
+    play(scene)
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_more_groups_than_memory_has_room_for_are_found_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bool
+) -> None:
+    monkeypatch.setattr(delivery, "GROUPS_IN_MEMORY", 10)
+    monkeypatch.setattr(delivery, "REFILL_BATCH", 4)
+    monkeypatch.setattr(delivery, "CONTENT_IN_MEMORY_BYTES", 300)
+    monkeypatch.setattr(local_delivery, "LOCAL_DELIVERIES_AT_ONCE", 2)
+
+    async def before() -> None:
+        async with Town.open(tmp_path, start=False) as town:
+            for number in range(60):
+                await town.accept(ANN, f"bob{number}@b.example", "cat@a.example")
+
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            for number in range(60 if start else 0):
+                await town.send(ANN, f"bob{number}@b.example", "cat@a.example")
+                assert len(town.delivery._held) <= 10
+            await town.queue_is_empty()
+            assert sorted(b.recipients) == sorted(f"bob{n}@b.example" for n in range(60))
+            assert len(await town.mail_of("cat")) == 60
+
+    if not start:
+        play(before)
+    play(scene)
+
+
+class Away(WatchedQueue):
+    """The real store, which cannot be asked for a while."""
+
+    failures = 3
+
+    async def take_due(
+        self, now: datetime, limit: int, taken: Callable[[QueueId, Destination], bool]
+    ) -> tuple[Work, ...]:
+        if self.failures:
+            self.failures -= 1
+            raise StoreUnavailable("the disk is away")
+        return await super().take_due(now, limit, taken)
+
+
+def test_a_store_that_cannot_be_asked_is_asked_again(tmp_path: Path) -> None:
+    async def before() -> None:
+        async with Town.open(tmp_path, start=False) as town:
+            await town.accept(ANN, "cat@a.example")
+
+    async def after() -> None:
+        async with Town.open(tmp_path, queue=Away) as town:
+            await town.queue_is_empty()
+            assert asyncio.get_running_loop().time() >= 3 * REFILL_RETRY_S
+            assert [type(error) for _, error in town.errors] == [StoreUnavailable] * 3
+            town.errors.clear()
+
+    play(before)
+    play(after)
+
+
+def test_an_idle_scheduler_wakes_for_nothing(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            await town.send(ANN, "bob@b.example")
+            await town.queue_is_empty()
+            loop = asyncio.get_running_loop()
+            await asyncio.wait([town.running], timeout=3600)
+            timers = [handle for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+            assert len(timers) == 1  # the test's own deadline
+
+    play(scene)
+
+
+def test_a_smart_host_at_port_465_is_spoken_to_in_tls_from_the_first_octet(tmp_path: Path) -> None:
+    async def scene() -> None:
+        smarthost = Smarthost("out.example", 465, tls=SmarthostTls.VERIFIED)
+        async with Town.open(tmp_path, smarthost=smarthost) as town:
+            out = town.peer("out.example", "10.0.0.5", tls=True)
+            out.network = None
+            town.hosts["out.example"].listen(465, out.connection, tls=True)
+            await town.send(ANN, "bob@b.example")
+            await town.queue_is_empty()
+            (attempt,) = await town.attempts()
+            assert out.recipients == ["bob@b.example"]
+            assert attempt.tls is not None
+            assert attempt.tls.verified
+
+    play(scene)
