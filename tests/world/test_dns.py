@@ -310,3 +310,13 @@ def test_servers_are_read_from_text_and_from_resolv_conf(tmp_path: Path) -> None
     file.write_text("# by hand\nsearch example\nnameserver ::1\nnameserver nonsense\nnameserver 192.0.2.1\n")
     assert system_servers(file) == (Endpoint("::1", 53), Endpoint("192.0.2.1", 53))
     assert system_servers(tmp_path / "none") == (Endpoint("127.0.0.1", 53),)
+
+
+def test_an_answer_of_thousands_of_records_does_not_stop_the_house() -> None:
+    async def play() -> None:
+        records = [mx("c.example", 10, f"mx{n}.c.example") for n in range(2000)]
+        async with served({"c.example": records}) as (_, address):
+            with pytest.raises(DnsTemporary, match="octets"):
+                await DnsResolver([address]).mx("c.example")
+
+    asyncio.run(play())

@@ -13,7 +13,14 @@ from pathlib import Path
 
 from postroad.contracts.errors import DnsTemporary
 from postroad.vocabulary.endpoint import Endpoint
-from postroad.vocabulary.limits import DNS_FORGERIES, DNS_QUERIES_AT_ONCE, DNS_QUERY_S, DNS_ROUNDS, DNS_SERVERS
+from postroad.vocabulary.limits import (
+    DNS_FORGERIES,
+    DNS_QUERIES_AT_ONCE,
+    DNS_QUERY_S,
+    DNS_REPLY_BYTES,
+    DNS_ROUNDS,
+    DNS_SERVERS,
+)
 from postroad.vocabulary.zone import RecordType
 from postroad.world.dns_wire import BadReply, Found, NoEdns, Query
 
@@ -111,6 +118,8 @@ async def _over_tcp(server: Endpoint, query: Query) -> bytes:
         await loop.sock_connect(sock, (server.address, server.port))
         await loop.sock_sendall(sock, len(query.wire).to_bytes(2) + query.wire)
         length = int.from_bytes(await _exactly(sock, 2))
+        if length > DNS_REPLY_BYTES:
+            raise BadReply(f"a reply of {length} octets, more than the {DNS_REPLY_BYTES} we read")
         reply = await _exactly(sock, length)
     if not query.is_answered_by(reply):
         raise BadReply("a reply over TCP that does not fit the question")

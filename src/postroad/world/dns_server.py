@@ -107,16 +107,17 @@ class DnsServer:
 
 
 def _to_wire(reply: dns.message.Message, most: int | None) -> bytes:
-    if most is None:
-        return reply.to_wire(max_size=65_535)
     try:
-        return reply.to_wire(max_size=most)
+        return reply.to_wire(max_size=65_535 if most is None else most)
     except dns.exception.TooBig:
-        # RFC 2181 section 9: nothing but the question and TC, and the client comes back over TCP.
-        reply.flags |= dns.flags.TC
         for section in (reply.answer, reply.authority, reply.additional):
             section.clear()
-        return reply.to_wire(max_size=most)
+        if most is None:
+            reply.set_rcode(dns.rcode.SERVFAIL)
+        else:
+            # RFC 2181 section 9: nothing but the question and TC, and the client comes back over TCP.
+            reply.flags |= dns.flags.TC
+        return reply.to_wire()
 
 
 def _rrset(record: Record) -> dns.rrset.RRset:

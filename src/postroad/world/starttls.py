@@ -11,7 +11,7 @@ import asyncio
 import ssl
 
 from postroad.contracts.errors import TlsFailed
-from postroad.vocabulary.limits import TLS_HANDSHAKE_S, TLS_SHUTDOWN_S
+from postroad.vocabulary.limits import DOMAIN_BYTES, TLS_HANDSHAKE_S, TLS_SHUTDOWN_S
 
 
 class Gate(asyncio.Protocol):
@@ -84,6 +84,9 @@ async def start_tls(
     """The handshake, under the promises of contracts/network.py. Raises TlsFailed."""
     if transport.is_closing():
         raise TlsFailed("the connection was closed before the TLS handshake")
+    if server_name is not None and not _is_possible(server_name):
+        transport.abort()
+        raise TlsFailed(f"{server_name[:80]!r} cannot be the name of a server")
     loop = asyncio.get_running_loop()
     gate = Gate(protocol)
     try:
@@ -110,6 +113,16 @@ async def start_tls(
         raise TlsFailed("the connection was lost during the TLS handshake")
     loop.call_soon(gate.open, secured)
     return secured
+
+
+def _is_possible(name: str) -> bool:
+    """Whether OpenSSL can be given the name: a stranger's MX record may hold anything."""
+    return (
+        len(name) <= DOMAIN_BYTES
+        and name.isascii()
+        and name.isprintable()
+        and all(0 < len(label) <= 63 for label in name.split("."))  # RFC 1035 section 2.3.4
+    )
 
 
 def explain(error: Exception) -> str:
