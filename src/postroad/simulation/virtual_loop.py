@@ -127,9 +127,13 @@ def run(main: Coroutine[Any, Any, T], *, seed: int | None = None) -> T:
         loops.append(VirtualLoop(seed))
         return loops[0]
 
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        result = runner.run(main)
-    complaints = [error for loop in loops for error in loop.complaints]
-    if complaints:
-        raise BaseExceptionGroup("callbacks or tasks failed and nobody was told", complaints)
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            result = runner.run(main)
+    except BaseException as error:
+        for complaint in loops[0].complaints if loops else ():
+            error.add_note(f"before that, in a callback or a task: {complaint!r}")
+        raise
+    if loops[0].complaints:
+        raise BaseExceptionGroup("callbacks or tasks failed and nobody was told", loops[0].complaints)
     return result
