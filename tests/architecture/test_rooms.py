@@ -93,7 +93,7 @@ EVERYWHERE = {
 }
 MAY_MAKE_BARE_TASKS: frozenset[str] = frozenset()
 
-MAY_PAUSE = ("live", "peers", "faults")
+MAY_PAUSE = ("live", "peers", "faults", "support")
 VIRTUAL_TIME = ("simulation",)
 
 # --------------------------------------------------------------------------- other words

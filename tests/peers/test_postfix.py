@@ -16,7 +16,9 @@ from tests.support.ports import free_port, pause
 from tests.support.postfix import Postfix, running_postfix
 from tests.support.server import PASSWORD, Server, running_server
 
-DNS, OURS, THEIRS = "127.0.0.53", "127.0.0.2", "127.0.0.3"
+# Port 53 and the MX's own port leave no choice of ports, so each run takes addresses of its own.
+NET = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}"
+DNS, OURS, THEIRS, DEAD = f"{NET}.53", f"{NET}.2", f"{NET}.3", f"{NET}.4"
 CARRIED = [name for name in letters() if name not in ("large", "bare")]
 
 pytestmark = [
@@ -39,7 +41,7 @@ def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Internet]:
     port = free_port(THEIRS)
     zones = {
         "here.example": f"@ MX 10 mx\nmx A {OURS}",
-        "there.example": f"@ MX 5 dead\n@ MX 10 mx\ndead A 127.0.0.4\nmx A {THEIRS}",
+        "there.example": f"@ MX 5 dead\n@ MX 10 mx\ndead A {DEAD}\nmx A {THEIRS}",
     }
     sections = f"""\
 [dns]
@@ -141,7 +143,7 @@ def test_a_smart_host_takes_everything(internet: Internet, tmp_path: Path) -> No
     theirs = internet.theirs
     sections = f'[delivery]\nsmarthost = "{theirs.address}:{theirs.port}"\nsmarthost_tls = "none"\n'
     already = len(theirs.messages("cat"))
-    with running_server(tmp_path / "behind", address="127.0.0.5", sections=sections) as behind:
+    with running_server(tmp_path / "behind", address=f"{NET}.5", sections=sections) as behind:
         behind.run("send", "--from", "ann@here.example", "--to", "cat@there.example", "--body", "by smart host")
         behind.wait_until_delivered()
     wait_until_empty(theirs)
