@@ -238,7 +238,8 @@ def test_a_large_letter_is_never_in_memory_on_its_way_to_another_server(here: Se
 
 def test_others_are_answered_while_large_letters_come_in(here: Server) -> None:
     with connected(here) as other, again_and_again(lambda: hand_in_large(here, "bob@here.example")) as done:
-        noops, letters = [], []
+        noops: list[float] = []
+        letters: list[float] = []
         while len(noops) < NOOPS or not done():
             noops.append(took(other.noop))
             if len(noops) % 10 == 0:
@@ -280,7 +281,7 @@ def test_others_are_answered_while_a_large_letter_is_fetched(here: Server) -> No
 
     other = logged_in(here, "cat")
     with again_and_again(fetch) as done:
-        noops = []
+        noops: list[float] = []
         while len(noops) < NOOPS or not done():
             noops.append(took(other.noop))
             pause(0.005)
