@@ -3,6 +3,7 @@
 # make lint    ruff and mypy, as CI runs them
 # make bench   the measurements
 # make peers   install the foreign mail programs some tests talk to (Debian, root)
+# make docs    write the pages that are made from the source
 # make lock    compile the requirements*.lock files anew from pyproject.toml
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ pip := $(VENV)/bin/python -m pip -qq --disable-pip-version-check
 compile := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: run test lint bench peers lock venv venv-dev
+.PHONY: run test lint bench peers docs lock venv venv-dev
 
 run: venv
 	@exec $(VENV)/bin/postroad serve --development var
@@ -32,6 +33,10 @@ bench: venv
 
 peers:
 	@.ci/peers
+
+docs: venv
+	@mkdir -p docs/operating
+	$(VENV)/bin/python -m postroad.app.template > docs/operating/configuration.md
 
 lock: venv-dev
 	$(compile) pyproject.toml --output-file requirements.lock

@@ -58,3 +58,25 @@ def _is_for_people(field: FieldInfo) -> bool:
     """Not sections of their own, and not what this version does not have."""
     extra: Any = field.json_schema_extra
     return bool(field.description) and not extra
+
+
+_PAGE = """\
+# The configuration
+
+One TOML file says everything. It is found by `--config FILE`, by the variable `POSTROAD_CONFIG`, as
+`./postroad.toml`, or as `/etc/postroad/postroad.toml`. `postroad init` writes the file below; a key without its `#` overrides the default.
+An unknown key, a wrong type or a value out of range is named with file, line, key and what was expected, and
+nothing starts. (This page is made by `make docs` from the same models that read the file.)
+
+```toml
+{file}```
+"""
+
+
+def page() -> str:
+    """docs/operating/configuration.md."""
+    return _PAGE.format(file=commented("mx.example.org", "/var/lib/postroad"))
+
+
+if __name__ == "__main__":
+    print(page(), end="")
