@@ -64,9 +64,9 @@ _PAGE = """\
 # The configuration
 
 One TOML file says everything. It is found by `--config FILE`, by the variable `POSTROAD_CONFIG`, as
-`./postroad.toml`, or as `/etc/postroad/postroad.toml`. `postroad init` writes the file below; a key without its `#` overrides the default.
-An unknown key, a wrong type or a value out of range is named with file, line, key and what was expected, and
-nothing starts. (This page is made by `make docs` from the same models that read the file.)
+`./postroad.toml`, or as `/etc/postroad/postroad.toml`. `postroad init` writes the file below; a key without
+its `#` overrides the default. An unknown key, a wrong type or a value out of range is named with file, line,
+key and what was expected, and nothing starts.
 
 ```toml
 {file}```
