@@ -1,8 +1,11 @@
 """The data folder and the doors: made right, locked once, and refused in words."""
 
+import json
 import os
+import pwd
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from postroad.app.configuration import load, parse
 from postroad.app.errors import CannotServe
 from postroad.app.folder import FolderLock, prepare, refuse_if_served, server_pid
+from postroad.app.identity import become_owner_of, drop_to, forbid_new_privileges
 from postroad.app.listening import bind_doors, local_door
 from postroad.app.shards import all_shards, share_out
 from postroad.app.speaking import Speaker
@@ -123,3 +127,73 @@ def test_an_unexpected_error_is_one_line_and_its_traceback_is_kept_within_bounds
         fail()
     assert {path.name for path in tmp_path.iterdir()} == {"errors.log", "errors.log.1"}
     assert log.read_text().count("Traceback") == 1
+
+
+# ---- rights ------------------------------------------------------------------------------------------
+
+STRANGER = "nobody"
+
+
+def in_a_child(work: Callable[[], dict[str, object]]) -> dict[str, object]:
+    """What `work` found in a process of its own, which it may change for good."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as said:
+        words = said.read()
+    os.waitpid(child, 0)
+    return dict(json.loads(words))
+
+
+def facts() -> dict[str, object]:
+    try:
+        os.setuid(0)
+        came_back = True
+    except PermissionError:
+        came_back = False
+    return {"uids": os.getresuid(), "gids": os.getresgid(), "groups": os.getgroups(), "came_back": came_back}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_root_becomes_the_serving_user_for_good() -> None:
+    entry = pwd.getpwnam(STRANGER)
+
+    def work() -> dict[str, object]:
+        drop_to(STRANGER)
+        forbid_new_privileges()
+        status = Path("/proc/self/status").read_text()
+        return {**facts(), "no_new_privs": "NoNewPrivs:\t1" in status}
+
+    assert in_a_child(work) == {
+        "uids": [entry.pw_uid] * 3,
+        "gids": [entry.pw_gid] * 3,
+        "groups": os.getgrouplist(STRANGER, entry.pw_gid),
+        "came_back": False,
+        "no_new_privs": True,
+    }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_command_of_root_acts_as_the_owner_of_the_data(tmp_path: Path) -> None:
+    entry = pwd.getpwnam(STRANGER)
+    data = tmp_path / "data"
+    prepare(data)
+    (data / "mail" / "locks").mkdir()
+    prepare(data, STRANGER)
+    assert {path.stat().st_uid for path in (data, *data.rglob("*"))} == {entry.pw_uid}
+
+    def work() -> dict[str, object]:
+        become_owner_of(data)
+        return facts()
+
+    assert in_a_child(work)["uids"] == [entry.pw_uid] * 3
+
+
+def test_a_user_who_is_not_there_is_named() -> None:
+    with pytest.raises(CannotServe, match="nobody-has-this-name"):
+        drop_to("nobody-has-this-name")
