@@ -21,9 +21,9 @@ class Watch:
 
 
 async def took(passwords: Argon2Passwords, name: str, stored: str, password: str) -> tuple[bool, float]:
-    begun = time.perf_counter()
+    begun = time.process_time()  # of all threads, whatever else the machine does
     right = await passwords.verify(name, stored, password)
-    return right, time.perf_counter() - begun
+    return right, time.process_time() - begun
 
 
 def test_the_right_password_is_right_and_another_is_wrong() -> None:
