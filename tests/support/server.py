@@ -174,7 +174,7 @@ class Server:
         end = time.monotonic() + deadline_s
         while self.queued() != 0:
             assert time.monotonic() < end, self.run("queue", "list").stdout.decode() + self.log()
-            pause(0.1)
+            pause(0.03)
 
     def mailbox(self, user: str) -> list[bytes]:
         """All messages of a user, looked at as an administrator."""
