@@ -17,6 +17,29 @@ class BodyType(StrEnum):
     BINARY_MIME = "BINARYMIME"
 
 
+class Way(StrEnum):
+    """Where a message is to go: the command that began its transaction (RFC 821 section 3.4)."""
+
+    MAIL = "MAIL"
+    """To the mailbox."""
+    SEND = "SEND"
+    """To the user's terminal, or nowhere."""
+    SOML = "SOML"
+    """To the terminal if the user is active and takes messages, otherwise to the mailbox."""
+    SAML = "SAML"
+    """To the mailbox, and to the terminal too if the user is active and takes messages."""
+
+
+class DeliverBy(msgspec.Struct, frozen=True, array_like=True):
+    """BY= of MAIL (RFC 2852 section 4). `seconds` counts from the end of the data, and is below zero when the time
+    has passed already (`mode` "N" only). `mode`: "R" return the message then, "N" notify and go on.
+    `trace`: the sender wants to be told of each relay."""
+
+    seconds: int
+    mode: str
+    trace: bool = False
+
+
 class Notify(StrEnum):
     """When the sender wants to hear of a recipient: NOTIFY= of RCPT (RFC 3461 section 4.1)."""
 

@@ -263,6 +263,10 @@ DNS_RECORDS = 200
 # ---- passwords -----------------------------------------------------------------------------------
 
 PASSWORD_BYTES = 1024
+SCRAM_ITERATIONS = 100_000
+"""Rounds of PBKDF2 for new SCRAM keys; RFC 7677 section 4 asks for 4096 at least, of its day."""
+SCRAM_ITERATIONS_MAX = 2_000_000
+"""Rounds that a server may make our client work; half a second, on the loop's thread."""
 PASSWORD_QUEUE = 64
 """Checks waiting for the hashing pool; more is answered 454 4.7.0."""
 PASSWORD_CACHE_S = 600.0

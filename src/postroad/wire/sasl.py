@@ -14,6 +14,8 @@ import msgspec
 from postroad.vocabulary.limits import PASSWORD_BYTES, SASL_NAME_BYTES
 
 MECHANISMS = ("PLAIN", "LOGIN")
+SECRET_MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "CRAM-MD5")
+"""Those that ask the outside for a stored secret and never see a password. The strongest is first."""
 
 
 class SaslFault(Exception):

@@ -28,5 +28,8 @@ class Wait(Enum):
     """Send `data_to_send()`, then run the handshake, then call `tls_started`."""
     CLOSED = "closed"
     """Send `data_to_send()`, then close the connection."""
+    TURNED = "turned"
+    """(SMTP) Send `data_to_send()`; then the roles are changed (TURN of RFC 821, ATRN of RFC 2645): this session is
+    over and the connection stays open for one of the other role. Who was the client says the 220."""
     READY = "ready"
     """(client) The session is idle: give it the next transaction, or `quit()`."""

@@ -5,12 +5,13 @@ A *question* is open until `ServerSession.answer` is called; a *notice* wants no
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TypeAlias
 
 import msgspec
 
 from postroad.vocabulary.address import Mailbox, ReversePath
-from postroad.vocabulary.envelope import BodyType, Notify
+from postroad.vocabulary.envelope import BodyType, DeliverBy, Notify, Way
 from postroad.vocabulary.reply import Reply
 
 
@@ -22,8 +23,12 @@ class Greeted(msgspec.Struct, frozen=True):
 
 
 class SenderGiven(msgspec.Struct, frozen=True):
-    """Question: MAIL. SIZE over the limit was already refused; `size` is what the client declared or None.
-    `auth` is the AUTH= parameter (RFC 4954 section 5), decoded, "" for <>, None if absent."""
+    """Question: MAIL, or SEND, SOML, SAML. SIZE over the limit was already refused; `size` is what the client
+    declared or None. `auth` is the AUTH= parameter (RFC 4954 section 5), decoded, "" for <>, None if absent.
+
+    Each of the following only where the profile offers it: `require_tls` (RFC 8689); `deliver_by` (RFC 2852);
+    `hold_for_s` seconds or `hold_until`, aware and in UTC, never both, and within what was announced; a time that
+    has passed is no reason to refuse (RFC 4865); `priority` -9 to 9, None when not given (RFC 6710)."""
 
     reverse_path: ReversePath
     body: BodyType = BodyType.SEVEN_BIT
@@ -32,6 +37,12 @@ class SenderGiven(msgspec.Struct, frozen=True):
     ret: str = ""
     envid: str = ""
     auth: str | None = None
+    way: Way = Way.MAIL
+    require_tls: bool = False
+    deliver_by: DeliverBy | None = None
+    hold_for_s: int | None = None
+    hold_until: datetime | None = None
+    priority: int | None = None
 
 
 class RecipientGiven(msgspec.Struct, frozen=True):
@@ -44,18 +55,24 @@ class RecipientGiven(msgspec.Struct, frozen=True):
 
 
 class ContentAsked(msgspec.Struct, frozen=True):
-    """Question: DATA, with at least one accepted recipient. `answer(None)` sends 354."""
+    """Question: DATA, or the first BDAT (RFC 3030), with at least one accepted recipient. `answer(None)` sends 354,
+    or takes the chunk; a Reply of 4yz or 5yz refuses the content, and a chunk is swallowed."""
+
+    by_chunks: bool = False
 
 
 class ContentReceived(msgspec.Struct, frozen=True):
-    """Notice: the next octets of the content, transparency dots removed. Any split."""
+    """Notice: the next octets of the content, transparency dots removed, or of a BDAT chunk as they are. Any split."""
 
     data: bytes
 
 
 class ContentEnded(msgspec.Struct, frozen=True):
-    """Question: the end of the data was seen and nothing is wrong with it on the wire. `answer(Reply)` must
-    be 2yz only when the message is durable. Whatever the answer, the transaction is over."""
+    """Question: the end of the data (or of BDAT LAST) was seen and nothing is wrong with it on the wire.
+    `answer(Reply)` must be 2yz only when the message is durable. Whatever the answer, the transaction is over.
+
+    Over LMTP there is a reply for each accepted recipient (RFC 2033 section 4.2): `answer_each(replies)` in the
+    order of the RCPTs; `answer(Reply)` says the same of all."""
 
     size_bytes: int
 
@@ -77,10 +94,74 @@ class CredentialsGiven(msgspec.Struct, frozen=True):
     password: str
 
 
+class SecretAsked(msgspec.Struct, frozen=True):
+    """Question: a SCRAM exchange has brought its client-first message, or CRAM-MD5 its response: what is stored for
+    `name`? Answer with `give_secret(ScramKeys | CramSecret | None, fake_salt=...)`, or `answer(Reply)` of 4yz, 5yz.
+
+    With None the exchange goes on as it would for a known name, and ends in a ProofGiven that is wrong. A SCRAM
+    client sees the salt of a name: `fake_salt` has to be the same for the same name each time, and not guessable."""
+
+    mechanism: str
+    name: str
+
+
+class ProofGiven(msgspec.Struct, frozen=True):
+    """Question: a SCRAM or CRAM-MD5 exchange is over, and `right` tells whether the client knows the secret.
+    Answer with `authenticated(identity)` (only when right) or `answer(Reply)` of 4yz or 5yz.
+    `authorization_id` is whom the client wants to act as, "" for the same as `name`."""
+
+    mechanism: str
+    authorization_id: str
+    name: str
+    right: bool
+
+
 class VerifyAsked(msgspec.Struct, frozen=True):
     """Question: VRFY. Always wants a Reply."""
 
     argument: str
+
+
+class ExpandAsked(msgspec.Struct, frozen=True):
+    """Question: EXPN (RFC 5321 section 3.5). Always wants a Reply: the members, a line each."""
+
+    argument: str
+
+
+class QueueRunAsked(msgspec.Struct, frozen=True):
+    """Question: ETRN (RFC 1985). Always wants a Reply: 250 to 253, 458, 459, or a refusal.
+    `argument` is a domain in lower case, "@domain" for it and all below it, or "#name" of a queue."""
+
+    argument: str
+
+
+class TurnAsked(msgspec.Struct, frozen=True):
+    """Question: `verb` is TURN (RFC 821 section 3.8; no domains) or ATRN (RFC 2645; no domains means all of the
+    client's). The client has authenticated. `answer(None)` or 2yz: the session ends in Wait.TURNED, and the
+    connection is for a client session that waits for the 220. Other replies leave all as it is:
+    450 refused, 451 not now, 453 you have no mail (RFC 2645 section 7)."""
+
+    verb: str
+    domains: tuple[str, ...] = ()
+
+
+class ClientReplaced(msgspec.Struct, frozen=True):
+    """Question: XCLIENT, from a front end that tells whose connection it passes on. What is None was not said.
+    A name, HELO or login that the front end does not have is "" ("[UNAVAILABLE]"), so is an address, and
+    then `port` is 0. `name_later` tells that the name's look-up failed for now ("[TEMPUNAVAIL]").
+
+    `answer(None)` accepts: the session begins anew, greeting and all, with `login` (when given) as the identity.
+    `answer(Reply)` refuses; with 421 or 554 as the greeting that the client itself would have had."""
+
+    name: str | None = None
+    name_later: bool = False
+    address: str | None = None
+    port: int | None = None
+    protocol: str | None = None
+    helo: str | None = None
+    login: str | None = None
+    destination_address: str | None = None
+    destination_port: int | None = None
 
 
 class CommandRefused(msgspec.Struct, frozen=True):
@@ -99,6 +180,12 @@ ServerEvent: TypeAlias = (
     | ContentEnded
     | TransactionDropped
     | CredentialsGiven
+    | SecretAsked
+    | ProofGiven
     | VerifyAsked
+    | ExpandAsked
+    | QueueRunAsked
+    | TurnAsked
+    | ClientReplaced
     | CommandRefused
 )
