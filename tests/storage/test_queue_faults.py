@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from postroad.contracts.queue_store import NewMessage, QueueFilter, Settlement
 from postroad.storage.sqlite.database import open_database
 from postroad.storage.sqlite.queue_store import QUEUE, SqliteQueueStore
 from postroad.vocabulary.destination import Destination
+from postroad.vocabulary.limits import FILE_THREADS, READ_BYTES
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.story import from_bytes
 from tests.contract.queue_mail import (
@@ -179,6 +181,25 @@ def test_a_spool_that_cannot_be_written_says_so(tmp_path: Path) -> None:
             with pytest.raises(StoreUnavailable):
                 await spool.drained()
             spool.discard()
+
+    asyncio.run(scene())
+
+
+def test_whoever_waits_for_a_slow_disk_is_set_free_when_the_letter_is_given_up(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            disk_moves = threading.Event()
+            for _ in range(FILE_THREADS):
+                store._threads.call(disk_moves.wait)
+            spool = store.spool(store.new_id(T0))
+            while spool.write(b"x" * READ_BYTES):
+                pass
+            async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as group:
+                group.create_task(spool.drained())
+                await asyncio.sleep(0)
+                spool.discard()
+                disk_moves.set()
+        assert list((tmp_path / "3").iterdir()) == []
 
     asyncio.run(scene())
 

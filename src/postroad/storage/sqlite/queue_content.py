@@ -178,9 +178,10 @@ class FileSpool:
         self._writing = None
         error = writing.exception()
         if error is not None:
+            self._error = self._translated(error)
+        if self._error is not None or self._is_discarded:  # the rest is not written: nobody may wait for it
             self._waiting.clear()
             self._ahead_bytes = 0
-            self._error = self._translated(error)
         else:
             self._ahead_bytes -= writing.result()
         if self._is_discarded:
