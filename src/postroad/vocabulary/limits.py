@@ -236,6 +236,17 @@ ORPHANS_PER_ROUND = 1000
 DELIVERY_KEYS_PER_COMMIT = 1000
 """Keys forgotten in one commit; the shard takes deliveries between two."""
 
+# ---- holds and pick-ups ---------------------------------------------------------------------------
+
+HOLDS = 10_000
+"""Domains with a hold, configured or left over."""
+
+HOLDS_OPEN = 32
+"""Files of holds that are open at once, for writing and for reading each; the one unused longest is closed."""
+
+HOLD_PAGE = 200
+"""Messages of a hold that are listed at once; a hold may have any number."""
+
 # ---- DNS -----------------------------------------------------------------------------------------
 
 DNS_CACHE_ENTRIES = 50_000

@@ -16,6 +16,7 @@ _RECIPIENTS = msgspec.msgpack.Decoder(tuple[Recipient, ...])
 
 recipients_to_bytes = _ENCODER.encode
 recipients_from_bytes = _RECIPIENTS.decode
+envelope_from_bytes = _ENVELOPE.decode
 
 
 def envelope_to_bytes(envelope: Envelope) -> bytes:
