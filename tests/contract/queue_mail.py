@@ -71,6 +71,7 @@ def a_message(
     sender: Mailbox | None = ANN,
     content: bytes | StoredContent = SMALL,
     due_at: datetime | None = None,
+    key: str = "",
 ) -> NewMessage:
     queue_id = queue_id or store.new_id(now)
     groups = groups or (Group(B, (BOB,)),)
@@ -83,6 +84,7 @@ def a_message(
         now,
         Entry(queue_id, (queue_id,), ()),
         due_at,
+        key,
     )
 
 

@@ -13,10 +13,20 @@ import pytest
 from postroad.contracts.queue_store import QueueStore
 from postroad.simulation.virtual_loop import VirtualLoop
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
-from tests.contract import queue_content_contract, queue_operations_contract, queue_store_contract
+from tests.contract import (
+    queue_content_contract,
+    queue_keys_contract,
+    queue_operations_contract,
+    queue_store_contract,
+)
 from tests.contract.queue_mail import T0, Check, play
 
-CHECKS = queue_store_contract.CHECKS + queue_content_contract.CHECKS + queue_operations_contract.CHECKS
+CHECKS = (
+    queue_store_contract.CHECKS
+    + queue_content_contract.CHECKS
+    + queue_operations_contract.CHECKS
+    + queue_keys_contract.CHECKS
+)
 
 
 class SqliteShard:

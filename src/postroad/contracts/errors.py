@@ -11,6 +11,10 @@ class StoreFull(StoreUnavailable):
     """No room on the disk (4.3.1)."""
 
 
+class AcceptedBefore(Exception):
+    """A message with this key was taken before; this one was not."""
+
+
 class LeaseLost(Exception):
     """Another owner has taken the shard since: nothing was written, the outcomes must be dropped."""
 

@@ -83,6 +83,9 @@ class NewMessage(msgspec.Struct, frozen=True):
     story: Entry
     due_at: datetime | None = None
     """The first attempt; None means at once."""
+    key: str = ""
+    """Of what comes out of another store and may come twice, after a crash: this shard takes one message with the
+    key, and no second until `forget_keys`. Empty for all others."""
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -170,7 +173,17 @@ class QueueStore(Protocol):
 
         The future raises StoreFull (452 4.3.1) or StoreUnavailable (451 4.3.0): nothing was kept.
         Raises StoreUnavailable at once when WRITER_QUEUE items wait. Nobody may cancel the future.
+        The future raises AcceptedBefore when a message with its key was taken before.
         """
+        ...
+
+    async def keys(self, prefix: str, after: str, limit: int) -> tuple[str, ...]:
+        """Keys of messages that were taken, with this beginning and above `after`, in order. Raises
+        StoreUnavailable."""
+        ...
+
+    def forget_keys(self, keys: tuple[str, ...]) -> asyncio.Future[None]:
+        """Whoever gave these keys will never give them again. At most COMMIT_BATCH."""
         ...
 
     def settle(self, settlement: Settlement) -> asyncio.Future[None]:

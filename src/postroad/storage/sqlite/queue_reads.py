@@ -34,6 +34,7 @@ _ENTRIES = """
     WHERE (g.message, g.destination) > (?, ?) AND g.message <= ? AND m.queued_at < ?
     ORDER BY g.message, g.destination LIMIT ?
 """
+_KEYS = "SELECT key FROM taken WHERE key > ? AND key < ? ORDER BY key LIMIT ?"
 _NUMBER_MAX = (1 << 63) - 1
 
 
@@ -137,3 +138,17 @@ def known(connection: apsw.Connection, numbers: list[int]) -> list[int]:
 
 def outbox(connection: apsw.Connection, limit: int) -> tuple[tuple[int, bytes], ...]:
     return tuple(connection.execute("SELECT number, entries FROM outbox ORDER BY number LIMIT ?", (limit,)))
+
+
+class KeyQuestion(NamedTuple):
+    prefix: str
+    after: str
+    limit: int
+
+
+def keys(connection: apsw.Connection, question: KeyQuestion) -> tuple[str, ...]:
+    """Keys that begin with the prefix and stand above `after`, in order."""
+    prefix = question.prefix
+    # U+10FFFF is above every character that a key can hold.
+    asked = (max(prefix, question.after), prefix + "\U0010ffff", question.limit)
+    return tuple(key for (key,) in connection.execute(_KEYS, asked))

@@ -165,6 +165,12 @@ class SqliteQueueStore:
         if not future.cancelled() and future.exception() is not None:
             self._writes.not_accepted(content.queue_id)
 
+    async def keys(self, prefix: str, after: str, limit: int) -> tuple[str, ...]:
+        return await self._reader.read(queue_reads.keys, queue_reads.KeyQuestion(prefix, after, limit))
+
+    def forget_keys(self, keys: tuple[str, ...]) -> asyncio.Future[None]:
+        return self._writer.submit(self._writes.forget_keys, keys)
+
     # ---- outcomes ----
 
     def settle(self, settlement: Settlement) -> asyncio.Future[None]:

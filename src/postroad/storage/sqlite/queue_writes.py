@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from postroad.contracts.errors import LeaseLost, StoreUnavailable
+from postroad.contracts.errors import AcceptedBefore, LeaseLost, StoreUnavailable
 from postroad.contracts.queue_store import NewMessage, Settlement, StoredContent
 from postroad.storage.sqlite import queue_reads
 from postroad.storage.sqlite.commit import Done, Verb
@@ -72,6 +72,7 @@ class QueueWrites:
         self.clear_outbox: Verb[int, None] = Verb(_clear_outbox)
         self.make_due: Verb[tuple[list[tuple[int, str]], int], int] = Verb(self._make_due)
         self.remember_ids: Verb[int, None] = Verb(self._remember_ids)
+        self.forget_keys: Verb[tuple[str, ...], None] = Verb(_forget_keys)
         self.wait_for_earlier: Verb[None, None] = Verb(_write_nothing)
 
     def take_over(self, connection: apsw.Connection) -> int:
@@ -141,6 +142,8 @@ class QueueWrites:
         for message in messages:
             number = to_number(message.queue_id)
             queued_at = to_microseconds(message.queued_at)
+            if message.key:
+                _take_key(connection, message.key, queued_at)
             due_at = queued_at if message.due_at is None else to_microseconds(message.due_at)
             content = message.content
             octets = content if isinstance(content, bytes) else content.in_memory()
@@ -263,6 +266,17 @@ def _move(connection: apsw.Connection, number: int, group: Group, now: int) -> N
         "UPDATE recipient_group SET recipients = ?, due_at = min(due_at, ?) WHERE message = ? AND destination = ?",
         (recipients_to_bytes(recipients), now, *key),
     )
+
+
+def _take_key(connection: apsw.Connection, key: str, at: int) -> None:
+    before = connection.total_changes()
+    connection.execute("INSERT OR IGNORE INTO taken (key, taken_at) VALUES (?, ?)", (key, at))
+    if connection.total_changes() == before:
+        raise AcceptedBefore(key)
+
+
+def _forget_keys(connection: apsw.Connection, keys: tuple[str, ...]) -> None:
+    connection.executemany("DELETE FROM taken WHERE key = ?", ((key,) for key in keys))
 
 
 def _clear_outbox(connection: apsw.Connection, up_to: int) -> None:
