@@ -6,6 +6,7 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 from postroad.contracts.directory import Account, AlreadyThere, Directory, Domain, DomainKind, NotThere
 from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.credentials import ScramKeys
+from postroad.vocabulary.usage import DAY, HOUR, Sent, Usage
 
 HERE = Domain(name="a.example")
 BACKUP = Domain(name="b.example", kind=DomainKind.RELAY, relay_to="mx.b.example:25")
@@ -25,6 +28,8 @@ ANN = Account(
     unix_user="ann",
     grants=(Mailbox("sales", "a.example"), Mailbox("info", "a.example")),
 )
+KEYS = ScramKeys(b"salt of sixteen!", 100_000, b"s" * 32, b"k" * 32)
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 BOB = Account(id=0, address=Mailbox("bob", "a.example"))
 
 DEADLINE_S = 30.0
@@ -218,3 +223,86 @@ class DirectoryContract:
             assert directory.account(Mailbox("%", "a.example")) is None
 
         self.run(tmp_path, scene)
+
+    def test_what_an_account_keeps_of_its_password_and_its_limits_come_back_as_they_were(self, tmp_path: Path) -> None:
+        secrets = msgspec.structs.replace(BOB, scram=KEYS, cram_secret="tanstaaf tanstaaf", messages_per_hour=7)
+
+        async def before(directory: Directory) -> None:
+            await directory.add_domain(HERE)
+            bob = await directory.add_account(secrets)
+            assert bob == msgspec.structs.replace(secrets, id=bob.id)
+
+        async def after(directory: Directory) -> None:
+            bob = directory.account(BOB.address)
+            assert bob is not None
+            assert (bob.scram, bob.cram_secret) == (KEYS, "tanstaaf tanstaaf")
+            assert (bob.messages_per_hour, bob.recipients_per_day, bob.connections) == (7, None, None)
+            changed = msgspec.structs.replace(
+                bob, scram=None, cram_secret="", messages_per_hour=None, recipients_per_day=0, connections=3
+            )
+            await directory.change_account(changed)
+            assert directory.account(BOB.address) == changed
+            assert directory.accounts() == (changed,)
+
+        self.run(tmp_path, before)
+        self.run(tmp_path, after)
+
+    def test_an_account_does_not_show_its_secrets_when_it_is_printed(self, tmp_path: Path) -> None:
+        shown = repr(msgspec.structs.replace(ANN, scram=KEYS, cram_secret="tanstaaf"))
+        assert "Ann@a.example" in shown
+        assert "tanstaaf" not in shown
+        assert "argon2" not in shown
+
+    def test_what_was_sent_is_added_up_and_kept(self, tmp_path: Path) -> None:
+        ids: list[int] = []
+
+        async def before(directory: Directory) -> None:
+            await directory.add_domain(HERE)
+            ids.extend([(await directory.add_account(ANN)).id, (await directory.add_account(BOB)).id])
+            ann, bob = ids
+            assert directory.usage(ann) == Usage()
+            await directory.add_usage((Sent(ann, 1, 3, NOON),))
+            later = NOON + timedelta(minutes=59)
+            counters = await directory.add_usage((Sent(ann, 2, 2, later), Sent(bob, 1, 1, later)))
+            assert counters == {ann: Usage(NOON, 3, NOON, 5), bob: Usage(later, 1, later, 1)}
+
+        async def after(directory: Directory) -> None:
+            ann, bob = ids
+            assert directory.usage(ann) == Usage(NOON, 3, NOON, 5)
+            after_the_hour = NOON + HOUR
+            counters = await directory.add_usage((Sent(ann, 1, 1, after_the_hour),))
+            assert counters[ann] == directory.usage(ann) == Usage(after_the_hour, 1, NOON, 6)
+            await directory.add_usage((Sent(ann, 1, 1, NOON + DAY),))
+            assert directory.usage(ann) == Usage(NOON + DAY, 1, NOON + DAY, 1)
+            await directory.remove_account(BOB.address)
+            assert directory.usage(bob) == Usage()
+            assert await directory.add_usage((Sent(bob, 1, 1, NOON),)) == {}
+
+        self.run(tmp_path, before)
+        self.run(tmp_path, after)
+
+    def test_counters_of_several_processes_add_up(self, tmp_path: Path) -> None:
+        async def scene(directory: Directory) -> None:
+            await directory.add_domain(HERE)
+            ann = await directory.add_account(ANN)
+            async with self.opened(tmp_path) as another:
+                await another.add_usage((Sent(ann.id, 1, 10, NOON),))
+                counters = await directory.add_usage((Sent(ann.id, 1, 5, NOON),))
+                assert counters == {ann.id: Usage(NOON, 2, NOON, 15)}
+                assert another.usage(ann.id) == counters[ann.id]
+
+        self.run(tmp_path, scene)
+
+    def test_the_key_of_salts_for_nobody_is_the_installation_s_own_and_stays(self, tmp_path: Path) -> None:
+        found: list[bytes] = []
+
+        async def scene(directory: Directory) -> None:
+            found.append(directory.fake_salt_key())
+
+        for folder in (tmp_path / "one", tmp_path / "one", tmp_path / "two"):
+            folder.mkdir(exist_ok=True)
+            self.run(folder, scene)
+        one, again, two = found
+        assert one == again
+        assert one != two
+        assert len(one) == len(two) == 32

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import msgspec
 import pytest
 
-from postroad.contracts.directory import Account
+from postroad.contracts.directory import Account, Domain, DomainKind
 from postroad.contracts.errors import StoreFull, StoreUnavailable
 from postroad.simulation.virtual_loop import VirtualLoop
 from postroad.storage.sqlite import directory_store
 from postroad.storage.sqlite.directory_store import SqliteDirectory
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.limits import DIRECTORY_RECHECK_S
-from tests.contract.directory_contract import ANN, BOB, HERE
+from postroad.vocabulary.usage import Sent, Usage
+from tests.contract.directory_contract import ANN, BOB, HERE, KEYS, NOON
+
+OLDER = Path(__file__).parent / "older"
 
 
 def play(path: Path, scene: Callable[[SqliteDirectory, SqliteDirectory], Coroutine[Any, Any, None]]) -> None:
@@ -126,3 +131,54 @@ def test_a_closed_directory_refuses(tmp_path: Path) -> None:
             await mine.add_domain(HERE)
 
     play(tmp_path / "directory.db", scene)
+
+
+def test_counters_do_not_make_anybody_forget_accounts(tmp_path: Path) -> None:
+    async def scene(mine: SqliteDirectory, other: SqliteDirectory) -> None:
+        async def seen_later() -> Account | None:
+            loop = asyncio.get_running_loop()
+            seen: asyncio.Future[Account | None] = loop.create_future()
+            loop.call_later(DIRECTORY_RECHECK_S, lambda: seen.set_result(other.account(ANN.address)))
+            return await seen
+
+        await mine.add_domain(HERE)
+        ann = await mine.add_account(ANN)
+        remembered = await seen_later()
+        await mine.add_usage((Sent(ann.id, 1, 1, NOON),))
+        assert await seen_later() is remembered
+        await mine.change_account(ann)
+        assert await seen_later() is not remembered
+
+    play(tmp_path / "directory.db", scene)
+
+
+def test_a_directory_of_the_first_version_is_taken_over_with_all_it_holds(tmp_path: Path) -> None:
+    """older/directory-0001.db was written by the version that knew migration 0001 alone."""
+    path = tmp_path / "directory.db"
+    copyfile(OLDER / "directory-0001.db", path)
+
+    async def scene(mine: SqliteDirectory, other: SqliteDirectory) -> None:
+        assert mine.domains() == (
+            Domain(name="a.example"),
+            Domain(name="b.example", kind=DomainKind.RELAY, relay_to="mx.b.example:25"),
+        )
+        ann, bob = mine.accounts()
+        assert ann == Account(
+            id=2,
+            address=Mailbox("Ann", "a.example"),
+            display_name="Ann Author",
+            password="$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$aGFzaA",
+            unix_user="ann",
+            grants=(Mailbox("sales", "a.example"), Mailbox("info", "a.example")),
+        )
+        assert bob == Account(id=3, address=Mailbox("bob", "a.example"), disabled=True)
+        assert mine.usage(ann.id) == Usage()
+        assert len(mine.fake_salt_key()) == 32
+        assert mine.fake_salt_key() == other.fake_salt_key()
+        await mine.change_account(msgspec.structs.replace(ann, scram=KEYS, messages_per_hour=5))
+        await mine.add_usage((Sent(ann.id, 1, 2, datetime(2026, 5, 4, tzinfo=UTC)),))
+        new = await mine.add_account(Account(id=0, address=Mailbox("eve", "a.example")))
+        assert new.id == 4, "the id of the account that was removed before must not come back"
+        assert other.account(Mailbox("ann", "a.example")) == mine.account(ann.address)
+
+    play(path, scene)

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from postroad.contracts.errors import Busy
-from postroad.vocabulary.limits import PASSWORD_BYTES, PASSWORD_CACHE_S
+from postroad.vocabulary.credentials import scram_keys
+from postroad.vocabulary.limits import PASSWORD_BYTES, PASSWORD_CACHE_S, SCRAM_ITERATIONS
 from postroad.world.passwords import Argon2Passwords
 
 
@@ -120,6 +121,40 @@ def test_an_unknown_user_costs_as_much_as_a_wrong_password() -> None:
         for unknown in ("", "no argon2 string"):
             nobody = min([(await took(passwords, "ann", unknown, "wrong"))[1] for _ in range(5)])
             assert wrong / 3 < nobody < wrong * 3
+        await passwords.close()
+
+    asyncio.run(play())
+
+
+def test_scram_keys_are_of_the_password_with_a_salt_of_their_own() -> None:
+    passwords = Argon2Passwords()
+
+    async def play() -> None:
+        first, second = await passwords.scram_keys("correct horse"), await passwords.scram_keys("correct horse")
+        assert first.iterations == SCRAM_ITERATIONS >= 100_000
+        assert first.salt != second.salt
+        assert len(first.salt) == 16
+        assert first == scram_keys("correct horse", first.salt)
+        # RFC 4013: a no-break space is a space, so both spellings of a password have the same keys.
+        assert scram_keys("correct\u00a0horse", first.salt) == first
+        for impossible in ("", "with\0nul", "x" * (PASSWORD_BYTES + 1), "\ud800", "\u00ad"):
+            with pytest.raises(ValueError):
+                await passwords.scram_keys(impossible)
+        await passwords.close()
+
+    asyncio.run(play())
+
+
+def test_scram_keys_wait_in_the_same_bounded_queue() -> None:
+    passwords = Argon2Passwords(threads=1, waiting=1)
+
+    async def play() -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(passwords.scram_keys("right")), group.create_task(passwords.hash("right"))]
+            await asyncio.sleep(0)
+            with pytest.raises(Busy):
+                await passwords.scram_keys("right")
+        assert all(task.result() for task in tasks)
         await passwords.close()
 
     asyncio.run(play())

@@ -8,11 +8,16 @@ from typing import Protocol
 import msgspec
 
 from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.credentials import ScramKeys
+from postroad.vocabulary.usage import Sent, Usage
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """One user. `id` names the mailbox and is never used again. `password` is the argon2id string, empty
-    if the account cannot log in; `grants` are further addresses it may send as."""
+    if the account cannot log in; `grants` are further addresses it may send as.
+
+    `scram` and `cram_secret` are of the same password: None and empty where the account does not keep them.
+    The three limits stand in for those of everybody (`[limits.account]`) where they are not None; 0 is no limit."""
 
     id: int
     address: Mailbox
@@ -21,6 +26,15 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     disabled: bool = False
     unix_user: str = ""
     grants: tuple[Mailbox, ...] = ()
+    scram: ScramKeys | None = None
+    cram_secret: str = ""
+    messages_per_hour: int | None = None
+    recipients_per_day: int | None = None
+    connections: int | None = None
+
+    def __repr__(self) -> str:
+        """Without its secrets: it may stand in a traceback."""
+        return f"Account({self.id}, {str(self.address)!r}, ...)"
 
 
 class DomainKind(StrEnum):
@@ -61,6 +75,15 @@ class Directory(Protocol):
 
     def accounts(self, domain: str = "") -> tuple[Account, ...]: ...
 
+    def fake_salt_key(self) -> bytes:
+        """32 octets that only this installation has and that never change: salts for names without an account
+        are made with it, so that a name has the same one each time."""
+        ...
+
+    def usage(self, account_id: int) -> Usage:
+        """What was written down last by whichever process; empty for an account that has sent nothing."""
+        ...
+
     async def add_domain(self, domain: Domain) -> None:
         """Raises AlreadyThere."""
         ...
@@ -80,6 +103,11 @@ class Directory(Protocol):
 
     async def remove_account(self, address: Mailbox) -> Account:
         """Returns what was removed. Raises NotThere."""
+        ...
+
+    async def add_usage(self, sent: tuple[Sent, ...]) -> dict[int, Usage]:
+        """Add to the counters, all in one transaction; returns those of the accounts named. Accounts that are
+        gone meanwhile are left out."""
         ...
 
     async def close(self) -> None: ...

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from postroad.vocabulary.credentials import ScramKeys
+
 
 class Passwords(Protocol):
     async def hash(self, password: str) -> str:
@@ -15,4 +17,9 @@ class Passwords(Protocol):
 
         An empty `stored` (no such user, or no password) costs the same work and is False.
         Raises Busy when PASSWORD_QUEUE checks wait."""
+        ...
+
+    async def scram_keys(self, password: str) -> ScramKeys:
+        """What SCRAM-SHA-256 keeps of a password (RFC 5802 section 3), with a salt of its own and
+        SCRAM_ITERATIONS rounds. Raises Busy; ValueError as `hash`, and for what SASLprep refuses (RFC 4013)."""
         ...

@@ -46,6 +46,15 @@ PATH_BYTES = 256
 PARAMETERS = 20
 """ESMTP parameters of one MAIL or RCPT."""
 
+CHUNK_SIZE_DIGITS = 19
+"""Of BDAT's number of octets; RFC 3030 section 2 sets no bound, and no message has 2^63 octets."""
+
+CHUNKS_OF_MESSAGE = 20_000
+"""BDAT commands of one message: 2.5 KB each would fill the default limit. More are an attack: 421."""
+
+ATRN_DOMAINS = 100
+"""Domains of one ATRN (RFC 2645 section 5.2.1); the command line's length allows hardly more."""
+
 DOMAIN_CACHE_ENTRIES = 4096
 """Spellings of domains whose check is remembered; the busiest domains come in every other command."""
 
@@ -381,7 +390,9 @@ AUTH_FAILURES = 5
 """Wrong passwords on one connection, then 421 4.7.0."""
 
 AUTH_DELAY_S = 0.5
-"""The wait before the first 535; it doubles with each."""
+"""The wait before the first 535; it doubles with each of a client, whatever its connection."""
+
+AUTH_DELAY_MAX_S = 8.0
 
 AUTH_FAILURES_OF_CLIENT = 50
 """Wrong passwords of one client within AUTH_MEMORY_S, over all its connections; then its logins are turned away
@@ -400,6 +411,30 @@ REFUSED_RECIPIENT_DELAY_S = 1.0
 
 REFUSED_RECIPIENTS = 100
 """Refused recipients of one session, then 421 4.7.0."""
+
+REFUSED_RECIPIENTS_OF_CLIENT = 500
+"""Refused recipients of one stranger within REFUSED_RECIPIENTS_MEMORY_S, over all its connections; then it is turned
+away at the door. A large server that passes junk on comes back later; one that collects addresses gets too few."""
+
+REFUSED_RECIPIENTS_MEMORY_S = 600.0
+
+NETWORK_SHARE = 4
+"""How many times what one client may the network around it may in all: sessions, connections, wrong guesses. Few
+networks have more than a handful of mail servers; users who have logged in are no longer counted."""
+
+SUBMISSION_SHARE = 10
+"""One part in so many of all sessions is kept for our users when others take the rest."""
+
+CONNECTION_RATE_S = 60.0
+"""The time in which connections are counted."""
+
+CONNECTION_RATE_CLIENTS = 50_000
+"""Clients and networks whose connections are counted at a time, some 10 MB; more are not counted until the next
+minute, and meet the limits on sessions alone."""
+
+USAGE_WRITE_S = 5.0
+"""From the acceptance of an account's message until it stands in the directory's counters: what a crash may lose
+of them, and how late other workers know."""
 
 VERDICTS_KEPT = 100
 """Verdicts that the story of one message keeps; a thousand recipients need not a thousand rows."""

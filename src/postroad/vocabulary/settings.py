@@ -61,18 +61,31 @@ class RetrySettings(msgspec.Struct, frozen=True):
     warn_after: timedelta = timedelta(hours=4)
 
 
+class AccountLimits(msgspec.Struct, frozen=True):
+    """Of each account that has none of its own; 0 is no limit. Messages and recipients are those accepted from it."""
+
+    messages_per_hour: int = 500
+    recipients_per_day: int = 5000
+    connections: int = 50
+    """Sessions at once that have logged in as it."""
+
+
 class LimitSettings(msgspec.Struct, frozen=True):
     message_bytes: int = 52_428_800
     recipients: int = 1000
     hops: int = 100
     sessions: int = 20_000
     sessions_per_client: int = 50
+    """A network, the /24 or /48 that a client is in, may have NETWORK_SHARE times as many of strangers."""
+    connections_per_minute: int = 600
+    """Of one client; a network likewise."""
     session_s: float = 3600.0
     messages_per_session: int = 1000
     bad_commands: int = 10
     command_s: float = 300.0
     exempt: tuple[str, ...] = ()
     """Networks (CIDR) without per-client limits."""
+    account: AccountLimits = AccountLimits()
 
 
 class Severity(StrEnum):

@@ -1,7 +1,7 @@
-"""Password hashing with argon2id, in threads and bounded.
+"""Password hashing with argon2id, and the keys of SCRAM, in threads and bounded.
 
-The parameters are OWASP's second choice: 19 MiB, two passes, one lane; argon2 gives the interpreter lock back
-while it works, so a pool of one thread per core does not hold up the loop.
+The parameters are OWASP's second choice: 19 MiB, two passes, one lane. argon2 and PBKDF2 give the interpreter
+lock back while they work, so a pool of one thread per core does not hold up the loop.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from postroad.contracts.errors import Busy
+from postroad.vocabulary.credentials import ScramKeys, scram_keys
 from postroad.vocabulary.limits import PASSWORD_BYTES, PASSWORD_CACHE_ENTRIES, PASSWORD_CACHE_S, PASSWORD_QUEUE
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ T = TypeVar("T")
 _TIME_COST = 2
 _MEMORY_KIB = 19 * 1024
 _LANES = 1
+_SALT_BYTES = 16
 
 
 class Argon2Passwords:
@@ -52,8 +54,7 @@ class Argon2Passwords:
         self._nobody = self._hasher.hash(secrets.token_hex(16))
 
     async def hash(self, password: str) -> str:
-        if not _is_possible(password):
-            raise ValueError(f"a password has 1 to {PASSWORD_BYTES} octets, and none of them is NUL")
+        _must_be_possible(password)
         return await self._in_pool(lambda: self._hasher.hash(password))
 
     async def verify(self, name: str, stored: str, password: str) -> bool:
@@ -70,6 +71,11 @@ class Argon2Passwords:
         while len(self._successes) > PASSWORD_CACHE_ENTRIES:
             self._successes.popitem(last=False)
         return True
+
+    async def scram_keys(self, password: str) -> ScramKeys:
+        _must_be_possible(password)
+        salt = secrets.token_bytes(_SALT_BYTES)
+        return await self._in_pool(lambda: scram_keys(password, salt))
 
     async def close(self) -> None:
         """Checks that have not begun are dropped; those that have are waited for."""
@@ -120,6 +126,11 @@ class _Place:
                 return
             self._left = True
         self._places.release()
+
+
+def _must_be_possible(password: str) -> None:
+    if not _is_possible(password):
+        raise ValueError(f"a password has 1 to {PASSWORD_BYTES} octets, and none of them is NUL")
 
 
 def _is_possible(password: str) -> bool:

@@ -7,9 +7,16 @@ from typing import Any
 import apsw
 
 from postroad.contracts.directory import Account, Domain, DomainKind
+from postroad.storage.sqlite.moments import from_microseconds
 from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.credentials import ScramKeys
+from postroad.vocabulary.usage import Usage
 
-_COLUMNS = "id, local_part, domain, display_name, password, disabled, unix_user"
+_COLUMNS = """
+    id, local_part, domain, display_name, password, disabled, unix_user,
+    scram_salt, scram_iterations, scram_stored_key, scram_server_key, cram_secret,
+    messages_per_hour, recipients_per_day, connections
+"""
 _BY_KEY = f"SELECT {_COLUMNS} FROM account WHERE address_key = ?"
 _BY_UNIX_USER = f"SELECT {_COLUMNS} FROM account WHERE unix_user = ? AND unix_user <> ''"
 _FIRST = f"SELECT {_COLUMNS} FROM account ORDER BY id LIMIT 1"
@@ -18,8 +25,7 @@ _GRANTS = "SELECT local_part, domain FROM send_grant WHERE account_id = ? ORDER 
 _ALL_GRANTS = "SELECT account_id, local_part, domain FROM send_grant ORDER BY account_id, position"
 _DOMAIN = "SELECT name, kind, relay_to FROM domain WHERE name = ?"
 _DOMAINS = "SELECT name, kind, relay_to FROM domain ORDER BY name"
-
-_Row = tuple[int, str, str, str, str, int, str]
+_USAGE = "SELECT hour_began_at, messages, day_began_at, recipients FROM account_usage WHERE account_id = ?"
 
 
 def find_account(connection: apsw.Connection, address: Mailbox) -> Account | None:
@@ -62,13 +68,32 @@ def list_accounts(connection: apsw.Connection, domain: str) -> tuple[Account, ..
     return tuple(_account(row, tuple(grants.get(row[0], ()))) for row in rows)
 
 
+def find_usage(connection: apsw.Connection, account_id: int) -> Usage:
+    row = connection.execute(_USAGE, (account_id,)).get
+    if row is None:
+        return Usage()
+    hour_began_at, messages, day_began_at, recipients = row
+    return Usage(from_microseconds(hour_began_at), messages, from_microseconds(day_began_at), recipients)
+
+
+def fake_salt_key(connection: apsw.Connection, _: None) -> bytes:
+    key: bytes = connection.execute("SELECT fake_salt_key FROM house").get
+    return key
+
+
+def changes(connection: apsw.Connection, _: None) -> int:
+    """How often domains and accounts have changed since the file was made."""
+    number: int = connection.execute("SELECT changes FROM house").get
+    return number
+
+
 def data_version(connection: apsw.Connection, _: None) -> int:
     """A number that changes when another connection has committed."""
     version: int = connection.pragma("data_version")
     return version
 
 
-def _with_grants(connection: apsw.Connection, row: _Row | None) -> Account | None:
+def _with_grants(connection: apsw.Connection, row: Any) -> Account | None:
     if row is None:
         return None
     rows = connection.execute(_GRANTS, (row[0],))
@@ -76,7 +101,8 @@ def _with_grants(connection: apsw.Connection, row: _Row | None) -> Account | Non
 
 
 def _account(row: Any, grants: tuple[Mailbox, ...]) -> Account:
-    account_id, local_part, domain, display_name, password, disabled, unix_user = row
+    account_id, local_part, domain, display_name, password, disabled, unix_user, *more = row
+    salt, iterations, stored_key, server_key, cram_secret, messages_per_hour, recipients_per_day, connections = more
     return Account(
         id=account_id,
         address=Mailbox(local_part, domain),
@@ -85,6 +111,11 @@ def _account(row: Any, grants: tuple[Mailbox, ...]) -> Account:
         disabled=bool(disabled),
         unix_user=unix_user,
         grants=grants,
+        scram=ScramKeys(salt, iterations, stored_key, server_key) if iterations else None,
+        cram_secret=cram_secret,
+        messages_per_hour=messages_per_hour,
+        recipients_per_day=recipients_per_day,
+        connections=connections,
     )
 
 

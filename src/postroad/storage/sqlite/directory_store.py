@@ -5,8 +5,9 @@ that the system has in memory, in ten microseconds, and in WAL mode no writer ma
 everything at the start costs a fifth of a second and some 60 MB for 100,000 accounts, and the same again after
 each change; so a change costs the next mail for each account one such read.
 
-Whether another process has committed is asked of SQLite (`PRAGMA data_version`) at most every
-DIRECTORY_RECHECK_S of the loop's time; then the cache begins anew.
+Whether another connection has committed is asked of SQLite (`PRAGMA data_version`) at most every
+DIRECTORY_RECHECK_S of the loop's time; when it was a change of domains or accounts, and not only of the counters
+of what accounts send, the cache begins anew.
 """
 
 from __future__ import annotations
@@ -24,23 +25,29 @@ from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.commit import CommitEngine, Verb
 from postroad.storage.sqlite.database import DatabaseKind, open_database, sql_folder
 from postroad.storage.sqlite.directory_reads import (
+    changes,
     data_version,
+    fake_salt_key,
     find_domain,
     find_recipient,
     find_unix_user,
+    find_usage,
     list_accounts,
     list_domains,
 )
 from postroad.storage.sqlite.directory_writes import (
     ADD_ACCOUNT,
     ADD_DOMAIN,
+    ADD_USAGE,
     CHANGE_ACCOUNT,
     REMOVE_ACCOUNT,
     REMOVE_DOMAIN,
+    count_changes,
 )
 from postroad.storage.sqlite.writer import ReadingConnection, make_writer
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.limits import DIRECTORY_CACHE_ENTRIES, DIRECTORY_LOOKUP_BUSY_S, DIRECTORY_RECHECK_S
+from postroad.vocabulary.usage import Sent, Usage
 
 DIRECTORY = DatabaseKind("directory", application_id=0x50524452, sql=sql_folder("directory"), cache_kib=4096)
 
@@ -70,13 +77,15 @@ class SqliteDirectory:
             connection.set_busy_timeout(int(DIRECTORY_LOOKUP_BUSY_S * 1000))
             return connection
 
-        engine = CommitEngine(connect)
+        engine = CommitEngine(connect, finish_batch=count_changes)
         engine.open()
         self._writer = make_writer(engine, direct=direct, name="directory writer")
         self._reading = ReadingConnection(connect_for_lookups)
         self._monotonic = monotonic or asyncio.get_running_loop().time
         self._recheck_at = self._monotonic()
         self._version: int | None = None
+        self._changes: int | None = None
+        self._fake_salt_key = b""
         self._is_closed = False
         # By the spelling asked for. None is remembered too: guessed names must not cost a read each.
         self._accounts: dict[Mailbox, Account | None] = {}
@@ -113,6 +122,14 @@ class SqliteDirectory:
     def accounts(self, domain: str = "") -> tuple[Account, ...]:
         return self._read(list_accounts, domain)
 
+    def fake_salt_key(self) -> bytes:
+        if not self._fake_salt_key:
+            self._fake_salt_key = self._read(fake_salt_key, None)
+        return self._fake_salt_key
+
+    def usage(self, account_id: int) -> Usage:
+        return self._read(find_usage, account_id)
+
     async def add_domain(self, domain: Domain) -> None:
         await self._change(ADD_DOMAIN, domain)
 
@@ -127,6 +144,9 @@ class SqliteDirectory:
 
     async def remove_account(self, address: Mailbox) -> Account:
         return await self._change(REMOVE_ACCOUNT, address)
+
+    async def add_usage(self, sent: tuple[Sent, ...]) -> dict[int, Usage]:
+        return await self._writer.submit(ADD_USAGE, sent)
 
     async def close(self) -> None:
         self._is_closed = True
@@ -153,8 +173,10 @@ class SqliteDirectory:
     def _recheck(self) -> None:
         version = self._read(data_version, None)
         if version != self._version:
-            self._forget()
-            self._version = version
+            number = self._read(changes, None)
+            if number != self._changes:
+                self._forget()
+            self._version, self._changes = version, number
         self._recheck_at = self._monotonic() + DIRECTORY_RECHECK_S
 
     def _forget(self) -> None:

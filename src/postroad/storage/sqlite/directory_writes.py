@@ -3,26 +3,45 @@ writes stays true until it has written; a refusal is raised before anything is."
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import apsw
 
 from postroad.contracts.directory import Account, AlreadyThere, Domain, DomainKind, NotThere
-from postroad.storage.sqlite.commit import Verb
-from postroad.storage.sqlite.directory_reads import find_account, find_domain, find_unix_user
+from postroad.storage.sqlite.commit import Done, Verb
+from postroad.storage.sqlite.directory_reads import find_account, find_domain, find_unix_user, find_usage
+from postroad.storage.sqlite.moments import to_microseconds
 from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.credentials import ScramKeys
+from postroad.vocabulary.usage import Sent, Usage
 
 _ADD_DOMAIN = "INSERT INTO domain (name, kind, relay_to) VALUES (?, ?, ?)"
 _REMOVE_DOMAIN = "DELETE FROM domain WHERE name = ?"
 _HAS_ACCOUNTS = "SELECT 1 FROM account WHERE domain = ? LIMIT 1"
 _ADD_ACCOUNT = """
-    INSERT INTO account (address_key, local_part, domain, display_name, password, disabled, unix_user)
-    VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
+    INSERT INTO account (
+        address_key, local_part, domain, display_name, password, disabled, unix_user,
+        scram_salt, scram_iterations, scram_stored_key, scram_server_key, cram_secret,
+        messages_per_hour, recipients_per_day, connections
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
 """
 _CHANGE_ACCOUNT = """
-    UPDATE account SET display_name = ?, password = ?, disabled = ?, unix_user = ? WHERE id = ?
+    UPDATE account SET
+        display_name = ?, password = ?, disabled = ?, unix_user = ?,
+        scram_salt = ?, scram_iterations = ?, scram_stored_key = ?, scram_server_key = ?, cram_secret = ?,
+        messages_per_hour = ?, recipients_per_day = ?, connections = ?
+    WHERE id = ?
 """
 _REMOVE_ACCOUNT = "DELETE FROM account WHERE id = ?"
 _ADD_GRANT = "INSERT INTO send_grant (account_id, position, local_part, domain) VALUES (?, ?, ?, ?)"
 _REMOVE_GRANTS = "DELETE FROM send_grant WHERE account_id = ?"
+_REMOVE_USAGE = "DELETE FROM account_usage WHERE account_id = ?"
+_HAS_ACCOUNT = "SELECT 1 FROM account WHERE id = ?"
+_PUT_USAGE = """
+    INSERT OR REPLACE INTO account_usage (account_id, hour_began_at, messages, day_began_at, recipients)
+    VALUES (?, ?, ?, ?, ?)
+"""
+_COUNT_CHANGES = "UPDATE house SET changes = changes + ?"
 
 
 def _add_domain(connection: apsw.Connection, domain: Domain) -> None:
@@ -49,15 +68,7 @@ def _add_account(connection: apsw.Connection, account: Account) -> int:
     _must_be_free(connection, account, 0)
     account_id: int = connection.execute(
         _ADD_ACCOUNT,
-        (
-            address.key(),
-            address.local_part,
-            address.domain,
-            account.display_name,
-            account.password,
-            account.disabled,
-            account.unix_user,
-        ),
+        (address.key(), address.local_part, address.domain, *_changeable(account)),
     ).get
     _put_grants(connection, account_id, account.grants)
     return account_id
@@ -68,9 +79,7 @@ def _change_account(connection: apsw.Connection, account: Account) -> None:
     if known is None or known.id != account.id:
         raise NotThere(f"There is no account {account.address}.")
     _must_be_free(connection, account, account.id)
-    connection.execute(
-        _CHANGE_ACCOUNT, (account.display_name, account.password, account.disabled, account.unix_user, account.id)
-    )
+    connection.execute(_CHANGE_ACCOUNT, (*_changeable(account), account.id))
     _put_grants(connection, account.id, account.grants)
 
 
@@ -79,8 +88,40 @@ def _remove_account(connection: apsw.Connection, address: Mailbox) -> Account:
     if account is None:
         raise NotThere(f"There is no account {address}.")
     connection.execute(_REMOVE_GRANTS, (account.id,))
+    connection.execute(_REMOVE_USAGE, (account.id,))
     connection.execute(_REMOVE_ACCOUNT, (account.id,))
     return account
+
+
+def _changeable(account: Account) -> tuple[object, ...]:
+    """Everything but id, address and grants, in the order of the columns."""
+    scram = account.scram or ScramKeys(b"", 0, b"", b"")
+    return (
+        account.display_name,
+        account.password,
+        account.disabled,
+        account.unix_user,
+        scram.salt,
+        scram.iterations,
+        scram.stored_key,
+        scram.server_key,
+        account.cram_secret,
+        account.messages_per_hour,
+        account.recipients_per_day,
+        account.connections,
+    )
+
+
+def _add_usage(connection: apsw.Connection, sent: tuple[Sent, ...]) -> dict[int, Usage]:
+    counters = {}
+    for each in sent:
+        if connection.execute(_HAS_ACCOUNT, (each.account_id,)).get is None:
+            continue
+        usage = find_usage(connection, each.account_id).plus(each.messages, each.recipients, each.at)
+        row = (to_microseconds(usage.hour_began_at), usage.messages, to_microseconds(usage.day_began_at))
+        connection.execute(_PUT_USAGE, (each.account_id, *row, usage.recipients))
+        counters[each.account_id] = usage
+    return counters
 
 
 def _must_be_free(connection: apsw.Connection, account: Account, account_id: int) -> None:
@@ -102,3 +143,11 @@ REMOVE_DOMAIN: Verb[str, None] = Verb(_remove_domain)
 ADD_ACCOUNT: Verb[Account, int] = Verb(_add_account)
 CHANGE_ACCOUNT: Verb[Account, None] = Verb(_change_account)
 REMOVE_ACCOUNT: Verb[Mailbox, Account] = Verb(_remove_account)
+ADD_USAGE: Verb[tuple[Sent, ...], dict[int, Usage]] = Verb(_add_usage)
+
+
+def count_changes(connection: apsw.Connection, done: Sequence[Done]) -> None:
+    """In the transaction of a batch: tell those who remember accounts that there is something new."""
+    changed = sum(verb is not ADD_USAGE for verb, _, _ in done)
+    if changed:
+        connection.execute(_COUNT_CHANGES, (changed,))
