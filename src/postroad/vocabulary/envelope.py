@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 
 import msgspec
@@ -65,7 +66,10 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """What travels beside the content and decides where it goes.
 
     `ret` is "FULL", "HDRS" or "" and `envid` the sender's xtext id or "" (RFC 3461 sections 4.3, 4.4);
-    `smtputf8` says that an address or the header is not US-ASCII (RFC 6531 section 3.4).
+    `smtputf8` says that an address or the header is not US-ASCII (RFC 6531 section 3.4); `require_tls` that it
+    goes over verified TLS or not at all (RFC 8689); `deliver_by` counts from the moment the message was queued
+    (RFC 2852); `release_at` is when it may go, at the earliest (RFC 4865); `priority` -9 to 9 (RFC 6710).
+    New fields come last, with a default: rows of former versions are shorter.
     """
 
     reverse_path: ReversePath
@@ -74,3 +78,8 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    require_tls: bool = False
+    deliver_by: DeliverBy | None = None
+    release_at: datetime | None = None
+    priority: int = 0
+    way: Way = Way.MAIL

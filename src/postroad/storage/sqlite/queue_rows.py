@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import structs
 
 from postroad.contracts.queue_store import QueueEntry, QueueFilter, Work
 from postroad.storage.sqlite.moments import from_microseconds
@@ -21,9 +22,7 @@ envelope_from_bytes = _ENVELOPE.decode
 
 def envelope_to_bytes(envelope: Envelope) -> bytes:
     """Without its recipients: they stand in the groups, and there once."""
-    return _ENCODER.encode(
-        Envelope(envelope.reverse_path, (), envelope.body, envelope.smtputf8, envelope.ret, envelope.envid)
-    )
+    return _ENCODER.encode(structs.replace(envelope, recipients=()))
 
 
 WorkRow = tuple[int, str, bytes, int, int, bytes, int, int]
