@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -56,7 +57,10 @@ class Server:
         options: Sequence[str] = (),
         port_of: dict[str, int] | None = None,
         serving_user: str = "root",
+        python: str = sys.executable,
+        environment: dict[str, str] | None = None,
     ) -> None:
+        """`python` and `environment` are for servers and commands of users who cannot use ours."""
         self.folder = folder
         self.address = address
         self.hostname = hostname
@@ -64,6 +68,8 @@ class Server:
         self.ports = {role: free_port(address) for role in ROLES} | (port_of or {})
         self.configuration = folder / "postroad.toml"
         self._options = options
+        self._environment = {**os.environ, **(environment or {})}
+        self._command = [python, "-m", "postroad.cli", "--config", str(self.configuration)]
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         common = _CONFIGURATION.format(
@@ -77,10 +83,22 @@ class Server:
     def add_account(self, address: str, password: str = PASSWORD) -> None:
         self.run("account", "add", address, "--password-stdin", given=f"{password}\n".encode())
 
-    def run(self, *arguments: str, given: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        """A command of `postroad` on this server's configuration."""
-        command = [sys.executable, "-m", "postroad.cli", "--config", str(self.configuration), *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, check=False, timeout=60)
+    def run(
+        self, *arguments: str, given: bytes = b"", check: bool = True, unix_user: str | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """A command of `postroad` on this server's configuration, by this Unix user or by ourselves."""
+        done = subprocess.run(
+            [*self._command, *arguments],
+            input=given,
+            capture_output=True,
+            check=False,
+            timeout=60,
+            env=self._environment,
+            cwd="/" if unix_user else None,
+            user=unix_user,
+            group=pwd.getpwnam(unix_user).pw_gid if unix_user else None,
+            extra_groups=[] if unix_user else None,
+        )
         if check and done.returncode:
             raise AssertionError(f"{' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()}{self.log()}")
         return done
@@ -90,9 +108,11 @@ class Server:
         return [json.loads(line) for line in self.run(*arguments, "--json").stdout.splitlines()]
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "postroad.cli", "--config", str(self.configuration), "serve", *self._options]
+        command = [*self._command, "serve", *self._options]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, env=self._environment
+            )
         try:
             self._wait_until_started()
             for port in self.ports.values():
