@@ -11,7 +11,7 @@ import pytest
 
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import Work
-from postroad.services import delivery, lanes, local_delivery
+from postroad.services import delivery, lanes, store_lane
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.limits import REFILL_RETRY_S
 from postroad.vocabulary.queue_id import QueueId
@@ -72,7 +72,7 @@ def test_more_groups_than_memory_has_room_for_are_found_in_the_store(
     monkeypatch.setattr(delivery, "GROUPS_IN_MEMORY", 10)
     monkeypatch.setattr(delivery, "REFILL_BATCH", 4)
     monkeypatch.setattr(delivery, "CONTENT_IN_MEMORY_BYTES", 300)
-    monkeypatch.setattr(local_delivery, "LOCAL_DELIVERIES_AT_ONCE", 2)
+    monkeypatch.setattr(store_lane, "LOCAL_DELIVERIES_AT_ONCE", 2)
 
     async def before() -> None:
         async with Town.open(tmp_path, start=False) as town:

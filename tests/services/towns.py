@@ -26,6 +26,7 @@ from postroad.simulation.virtual_entropy import VirtualEntropy
 from postroad.simulation.virtual_loop import run
 from postroad.simulation.virtual_network import VirtualHost, VirtualNetwork
 from postroad.storage.sqlite.directory_store import SqliteDirectory
+from postroad.storage.sqlite.hold_store import SqliteHoldStore
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from postroad.vocabulary.address import Mailbox, ReversePath
@@ -94,6 +95,7 @@ class Town:
         self.hosts: dict[str, VirtualHost] = {}
         self.queue: WatchedQueue
         self.mailboxes: SqliteMailboxStore
+        self.holds: SqliteHoldStore
         self.directory: SqliteDirectory
         self.delivery: Delivery
         self.running: asyncio.Task[None]
@@ -109,6 +111,7 @@ class Town:
         record: bool = False,
         mailboxes: type[SqliteMailboxStore] = SqliteMailboxStore,
         queue: type[WatchedQueue] = WatchedQueue,
+        holds: type[SqliteHoldStore] = SqliteHoldStore,
         **settings: Any,
     ) -> AsyncIterator[Town]:
         """A town with the local domain a.example and its users ann and cat; `settings` are of DeliverySettings."""
@@ -118,6 +121,7 @@ class Town:
         town.queue = await queue.open(folder / "queue", 0, clock_now=clock.now, direct=True)  # type: ignore[assignment]
         town.queue.changed, town.queue.refusals, town.queue.settlements = asyncio.Event(), deque(), []
         town.mailboxes = mailboxes(folder / "mail", direct=True)
+        town.holds = holds(folder / "hold", direct=True)
         town.directory = SqliteDirectory(folder / "directory.db", direct=True)
         if town.directory.domain("a.example") is None:
             await town.directory.add_domain(Domain(name="a.example"))
@@ -132,6 +136,7 @@ class Town:
             network=town.us,
             resolver=zone,
             entropy=VirtualEntropy(),
+            holds=town.holds,
         )
         plan = DeliveryPlan(
             settings=DeliverySettings(hostname=HOSTNAME, **settings),
@@ -152,6 +157,7 @@ class Town:
             town.delivery.stop()
         await town.queue.close()
         await town.mailboxes.close()
+        await town.holds.close()
         await town.directory.close()
         assert town.errors == []
 

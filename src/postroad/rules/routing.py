@@ -41,19 +41,31 @@ def destination_of(domain: str, lookup: DomainLookup, settings: DeliverySettings
     """Where mail for `domain` goes next.
 
     In this order: a mailbox here for a local domain, and for `<postmaster>` without a domain
-    (RFC 5321 section 4.5.1); the host that a relay domain names; the first matching route; by MX for a
-    relay domain that names no host, since a backup MX is there to hand on to the better ones and not
-    to a smart host that may know nothing of it; the smart host; the domain's own MX.
+    (RFC 5321 section 4.5.1); a hold, where there is one for the domain; the host that a relay domain
+    names; the first matching route; by MX for a relay domain that names no host, since a backup MX is
+    there to hand on to the better ones and not to a smart host that may know nothing of it; the smart
+    host; the domain's own MX.
     """
     known = lookup(domain) if domain else None
     if not domain or (known is not None and known.kind == _LOCAL):
         return MAILBOX
+    if domain in settings.hold_domains:
+        return Destination(DestinationKind.HOLD, domain)
+    return _onward(domain, known, settings)
+
+
+def onward_destination(domain: str, lookup: DomainLookup, settings: DeliverySettings) -> Destination:
+    """Where what waits in the hold of `domain` is sent: as `destination_of`, but for the hold."""
+    return _onward(domain, lookup(domain), settings)
+
+
+def _onward(domain: str, known: KnownDomain | None, settings: DeliverySettings) -> Destination:
     if known is not None and known.relay_to:
         return Destination(DestinationKind.ROUTE, known.relay_to)
     for route in settings.routes:
         if _matches(route.pattern, domain):
             return Destination(DestinationKind.ROUTE, host_port_text(route.host, route.port))
-    if known is None and settings.smarthost is not None:
+    if known is None and settings.smarthost is not None and domain not in settings.hold_domains:
         return SMARTHOST
     return Destination(DestinationKind.DOMAIN, domain)
 

@@ -22,12 +22,14 @@ from postroad.contracts.clock import Clock
 from postroad.contracts.directory import Directory
 from postroad.contracts.entropy import Entropy
 from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.hold_store import HoldStore
 from postroad.contracts.mailbox_store import MailboxStore
 from postroad.contracts.network import Network
 from postroad.contracts.queue_store import NewMessage, QueueStore, Settlement, Work
 from postroad.contracts.resolver import Resolver
 from postroad.rules.mx_order import Ourselves
 from postroad.rules.routing import group_recipients, split_moved
+from postroad.services.hold_lane import HoldLane
 from postroad.services.lanes import Errors, Lanes
 from postroad.services.local_delivery import LocalDelivery
 from postroad.services.notifications import Notifications
@@ -55,7 +57,7 @@ from postroad.vocabulary.story import Entry, Moved
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryWorld:
-    """The stores and seams that delivery works with."""
+    """The stores and seams that delivery works with. Without `holds` no domain may have a hold."""
 
     queue: QueueStore
     mailboxes: MailboxStore
@@ -64,6 +66,7 @@ class DeliveryWorld:
     network: Network
     resolver: Resolver
     entropy: Entropy
+    holds: HoldStore | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ class Delivery:
         self._offline = plan.settings.offline
         self._lanes: Lanes
         self._local: LocalDelivery
+        self._into_holds: HoldLane | None = None
         self._settling: Settling
 
     # ---- for others ------------------------------------------------------------------------------
@@ -138,7 +142,7 @@ class Delivery:
         self._wake.set()
 
     def set_offline(self, offline: bool) -> None:
-        """Offline nothing is attempted but delivery into mailboxes; what is under way is finished."""
+        """Offline nothing is attempted but delivery into mailboxes and holds; what is under way is finished."""
         self._offline = offline
         self.wake()
 
@@ -231,6 +235,16 @@ class Delivery:
             gone=self._gone,
             errors=self._errors,
         )
+        if world.holds is not None:
+            self._into_holds = HoldLane(
+                holds=world.holds,
+                clock=world.clock,
+                queue=world.queue,
+                tasks=tasks,
+                concluded=self._settling.conclude,
+                gone=self._gone,
+                errors=self._errors,
+            )
 
     async def _drain(self) -> None:
         """Let what is under way come to its end, for as long as the grace lasts."""
@@ -238,6 +252,8 @@ class Delivery:
         try:
             async with asyncio.timeout(STOP_GRACE_S):
                 await self._local.stop()
+                if self._into_holds is not None:
+                    await self._into_holds.stop()
                 await self._lanes.is_at_rest()
                 await self._settling.at_rest()
         except TimeoutError:
@@ -276,7 +292,7 @@ class Delivery:
         return (queue_id, destination) in self._held or self._is_put_off(destination)
 
     def _is_put_off(self, destination: Destination) -> bool:
-        return self._offline and destination.kind is not DestinationKind.MAILBOX
+        return self._offline and destination.kind not in _HERE
 
     async def _rest(self) -> None:
         """Until there is reason to look into the store, and room."""
@@ -338,6 +354,9 @@ class Delivery:
         self._content_bytes += parcel.held_bytes
         if parcel.work.destination.kind is DestinationKind.MAILBOX:
             self._local.put(parcel)
+        elif parcel.work.destination.kind is DestinationKind.HOLD:
+            assert self._into_holds is not None, "no domain is routed to a hold where there are none"
+            self._into_holds.put(parcel)
         else:
             self._lanes.put(parcel)
 
@@ -365,6 +384,9 @@ class Delivery:
         if self._next_due_at is None or due_at < self._next_due_at:
             self._next_due_at = due_at
             self._wake.set()
+
+
+_HERE = (DestinationKind.MAILBOX, DestinationKind.HOLD)
 
 
 class _Over(Exception):

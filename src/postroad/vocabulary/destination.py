@@ -14,6 +14,8 @@ class DestinationKind(StrEnum):
     """Another domain, found by its MX; `name` is the domain."""
     SMARTHOST = "smarthost"
     """The configured smart host, whichever it is when the attempt is made; `name` is empty."""
+    HOLD = "hold"
+    """A hold here, out of which its owner fetches; `name` is the domain."""
     ROUTE = "route"
     """A configured exception; `name` is "host:port"."""
 

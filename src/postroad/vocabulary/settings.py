@@ -33,10 +33,21 @@ class Route(msgspec.Struct, frozen=True):
     port: int
 
 
+class HoldDomain(msgspec.Struct, frozen=True):
+    """Mail for `domain` waits here until `owner` fetches it by ETRN, ATRN or TURN, at most for `keep`."""
+
+    domain: str
+    owner: str
+    """The account's address, in the form of `Mailbox.key()`."""
+    keep: timedelta = timedelta(days=30)
+
+
 class DeliverySettings(msgspec.Struct, frozen=True):
     hostname: str
     smarthost: Smarthost | None = None
     routes: tuple[Route, ...] = ()
+    hold_domains: frozenset[str] = frozenset()
+    """Domains whose mail goes into a hold."""
     port: int = 25
     bind: tuple[str, ...] = ()
     private_destinations_allowed: bool = False
