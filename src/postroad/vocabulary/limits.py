@@ -67,6 +67,9 @@ XTEXT_ORCPT_BYTES = 500
 SASL_NAME_BYTES = 512
 """An authentication or authorization identity; ours are addresses, 64 + 1 + 255 octets."""
 
+SASL_NONCE_BYTES = 18
+"""Of our own in a SCRAM or CRAM-MD5 exchange; 144 bits are not guessed (RFC 5802 section 9)."""
+
 REPLY_CACHE_ENTRIES = 1024
 """Reply lines of peers whose reading is remembered; most say the same few things."""
 
@@ -127,6 +130,26 @@ NOTIFICATION_CONTENT_BYTES = 65_536
 
 MESSAGE_ID_TEXT = 250
 """Octets of a Message-ID that go into the ledger (RFC 5322 section 3.6.4 sets no limit but the line's 998)."""
+
+# ---- MIME structure (RFC 2045, RFC 2046): what is over one of these is not parsed ---------------------------
+
+MIME_PARTS = 10_000
+"""Parts of one message, those inside parts counted."""
+
+MIME_DEPTH = 100
+"""How deep parts may lie in parts; replies to replies reach about ten."""
+
+MIME_HEADER_BYTES = 524_288
+"""The header of one part; the message's own has HEADER_BYTES at most, and our trace fields before it."""
+
+MIME_HEADERS_BYTES = 8_388_608
+"""All headers of one message."""
+
+MIME_BOUNDARY_BYTES = 200
+"""A boundary; RFC 2046 section 5.1.1 says 70, and some programs have longer ones."""
+
+MIME_DASHED_LINES = 1_000_000
+"""Lines that begin with two hyphens, each of which might be a boundary: about a second's work."""
 
 # ---- queue and delivery --------------------------------------------------------------------------
 
@@ -252,6 +275,21 @@ HOLDS = 10_000
 
 HOLDS_OPEN = 32
 """Files of holds that are open at once, for writing and for reading each; the one unused longest is closed."""
+
+HOLD_SETTLEMENTS_AT_ONCE = 64
+"""Messages out of one hold whose outcome is being written down; more are not begun."""
+
+HOLD_LOOK_S = 60.0
+"""How often holds are looked through for what must be told, has waited too long or is held no more."""
+
+HOLD_REPORTS = 100
+"""Reports of one hold taken up in one look."""
+
+HOLD_DRAINS_AT_ONCE = 20
+"""Holds of one worker that are being emptied at once."""
+
+HOLD_DOMAINS_ASKED = 100
+"""Domains of one ATRN (RFC 2645 section 5.2.1 sets no limit; the line does)."""
 
 HOLD_PAGE = 200
 """Messages of a hold that are listed at once; a hold may have any number."""

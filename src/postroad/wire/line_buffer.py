@@ -19,7 +19,7 @@ class LineFault(Enum):
 
 
 class LineBuffer:
-    """A queue of octets: `append` at the end, `take_line` or `take_all` from the front."""
+    """A queue of octets: `append` at the end, `take_line`, `take` or `take_all` from the front."""
 
     __slots__ = ("_at", "_discard_bytes", "_octets", "_searched")
 
@@ -49,6 +49,13 @@ class LineBuffer:
         """Everything, whatever it holds. Not while a long line is being thrown away."""
         octets = self._octets[self._at :] if self._at else self._octets
         self.clear()
+        return octets
+
+    def take(self, bytes_max: int) -> bytes:
+        """What is here of the next `bytes_max` octets. Not while a long line is being thrown away."""
+        octets = self._octets[self._at : self._at + bytes_max]
+        self._at += len(octets)
+        self._searched = self._at
         return octets
 
     def clear(self) -> None:

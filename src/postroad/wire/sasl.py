@@ -71,7 +71,7 @@ def respond(challenge: Challenge, line: bytes) -> Step:
     """Take the client's answer to `challenge`, without its CR LF. Raises SaslFault."""
     if line == b"*":
         raise Cancelled
-    octets = _from_base64(line)
+    octets = from_base64(line)
     if challenge.mechanism == "PLAIN":
         # RFC 4616 section 2: message = [authzid] UTF8NUL authcid UTF8NUL passwd
         parts = octets.split(b"\0")
@@ -92,7 +92,7 @@ def to_base64(octets: bytes) -> bytes:
     return binascii.b2a_base64(octets, newline=False)
 
 
-def _from_base64(line: bytes) -> bytes:
+def from_base64(line: bytes) -> bytes:
     try:
         return binascii.a2b_base64(line, strict_mode=True)
     except binascii.Error:

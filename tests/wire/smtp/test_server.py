@@ -207,7 +207,7 @@ def test_without_dsn_its_parameters_are_unknown() -> None:
         (["EXPN list"], "502 5.5.1"),
         (["TURN"], "502 5.5.1"),
         (["BDAT 3 LAST"], "502 5.5.1"),
-        (["AUTH PLAIN"], "503 5.5.1"),
+        (["AUTH PLAIN"], "502 5.5.1"),
         (["EHLO x", "AUTH PLAIN"], "502 5.5.1"),
         (["HELLO x"], "500 5.5.2"),
         ([""], "500 5.5.2"),

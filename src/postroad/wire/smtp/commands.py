@@ -6,14 +6,16 @@ no value. One exception, SyntaxRefused, carries the reply; nothing else is ever 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 
 from postroad.vocabulary.address import Mailbox, ReversePath
-from postroad.vocabulary.envelope import BodyType, Notify
+from postroad.vocabulary.envelope import BodyType, Notify, Way
 from postroad.vocabulary.limits import DOMAIN_BYTES
-from postroad.vocabulary.reply import reply
+from postroad.vocabulary.reply import Reply, reply
 from postroad.wire.smtp import replies
-from postroad.wire.smtp.events import Greeted, RecipientGiven, SenderGiven, VerifyAsked
+from postroad.wire.smtp.events import Greeted, RecipientGiven, SenderGiven
+from postroad.wire.smtp.later_parameters import Later, read_later
 from postroad.wire.smtp.parameters import (
     SyntaxRefused,
     read_auth,
@@ -29,13 +31,9 @@ from postroad.wire.smtp.parameters import (
 )
 from postroad.wire.smtp.paths import PathRefused, parse_mailbox, split_path
 from postroad.wire.smtp.server_profile import ServerProfile
-from postroad.wire.smtp.transitions import Verb
+from postroad.wire.smtp.transitions import NOT_COMMANDS, Verb
 
-_NOT_COMMANDS = {Verb.END_OF_DATA, Verb.TLS_STARTED, Verb.RESPONSE}
-VERBS: dict[bytes, Verb] = {verb.encode(): verb for verb in Verb if verb not in _NOT_COMMANDS}
-
-# Of other extensions and other times (RFC 3030, RFC 1985, RFC 2645, RFC 821): known, and not here: 502.
-ABSENT_VERBS = frozenset({b"EXPN", b"BDAT", b"ETRN", b"ATRN", b"TURN", b"SEND", b"SOML", b"SAML", b"LHLO"})
+VERBS: dict[bytes, Verb] = {verb.encode(): verb for verb in Verb if verb not in NOT_COMMANDS}
 
 # Whoever says this speaks HTTP, perhaps with SMTP in its body: the connection ends at once.
 FOREIGN_VERBS = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"PATCH", b"DELETE"})
@@ -47,7 +45,7 @@ class AuthAsked(NamedTuple):
 
 
 def read_verb(line: bytes) -> tuple[Verb | None, bytes, bytes]:
-    """The verb (None when it is not ours), the word it was read from in upper case, and the argument."""
+    """The verb (None when it is none), the word it was read from in upper case, and the argument."""
     word, _, argument = line.partition(b" ")
     verb = VERBS.get(word)
     if verb is None:
@@ -74,21 +72,30 @@ def parse_greeting(verb: Verb, argument: bytes) -> Greeted:
     return Greeted(verb.value, name)
 
 
-def parse_mail(argument: bytes, profile: ServerProfile) -> SenderGiven:
-    """mail = "MAIL FROM:" Reverse-path [SP Mail-parameters]; a space after the colon is tolerated."""
+def parse_mail(
+    argument: bytes,
+    profile: ServerProfile,
+    way: Way = Way.MAIL,
+    in_tls: bool = False,
+    began_at: datetime | None = None,
+) -> SenderGiven:
+    """mail = "MAIL FROM:" Reverse-path [SP Mail-parameters]; a space after the colon is tolerated.
+
+    `way` is the verb it began with, `began_at` when the session did (for HOLDUNTIL)."""
     if argument[:5].upper() != b"FROM:":
         raise SyntaxRefused(replies.MAIL_SYNTAX)
     inner, rest = _split(argument[5:], "5.1.7")
     if not rest:
-        return SenderGiven(_reverse_path(inner, False))
+        return SenderGiven(_reverse_path(inner, False), way=way)
     size: int | None = None
     body, smtputf8, ret, envid = BodyType.SEVEN_BIT, False, "", ""
     auth: str | None = None
+    later: Later = {}
     for keyword, value in split_parameters(rest).items():
         if keyword == "SIZE":
             size = read_size(value)
         elif keyword == "BODY" and profile.eight_bit_mime:
-            body = read_body(value)
+            body = read_body(value, binary=profile.chunking and profile.binarymime)
         elif keyword == "SMTPUTF8" and profile.smtputf8:
             if value is not None:
                 raise wrong_argument("SMTPUTF8 takes no value")
@@ -101,10 +108,13 @@ def parse_mail(argument: bytes, profile: ServerProfile) -> SenderGiven:
             # From strangers too: it is read, and means nothing (RFC 4954 section 5).
             auth = read_auth(value)
         else:
-            raise unknown_parameter(keyword[:40])
+            read_later(keyword, value, later, profile=profile, in_tls=in_tls, began_at=began_at)
     if size is not None and size > profile.message_bytes:
         raise SyntaxRefused(replies.TOO_LARGE)
-    return SenderGiven(_reverse_path(inner, smtputf8), body, smtputf8, size, ret, envid, auth)
+    path = _reverse_path(inner, smtputf8)
+    if later:
+        return SenderGiven(path, body, smtputf8, size, ret, envid, auth, way, **later)
+    return SenderGiven(path, body, smtputf8, size, ret, envid, auth, way)
 
 
 def parse_rcpt(argument: bytes, profile: ServerProfile, *, smtputf8: bool) -> RecipientGiven:
@@ -121,20 +131,24 @@ def parse_rcpt(argument: bytes, profile: ServerProfile, *, smtputf8: bool) -> Re
         if keyword == "NOTIFY" and profile.dsn:
             notify = read_notify(value)
         elif keyword == "ORCPT" and profile.dsn:
-            original = read_orcpt(value)
+            original = read_orcpt(value, smtputf8=smtputf8)
         else:
             raise unknown_parameter(keyword[:40])
     return RecipientGiven(forward_path, notify, original)
 
 
-def parse_vrfy(argument: bytes) -> VerifyAsked:
+def parse_name(argument: bytes, *, smtputf8: bool, otherwise: Reply) -> str:
+    """What VRFY and EXPN ask about (RFC 5321 section 3.5), without the SMTPUTF8 that may follow it: what we answer is
+    US-ASCII in any case (RFC 6531 section 3.7.4.2). Raises SyntaxRefused with `otherwise`."""
     try:
         text = argument.strip(b" ").decode("utf-8")
     except UnicodeDecodeError:
-        raise SyntaxRefused(replies.VRFY_SYNTAX) from None
+        raise SyntaxRefused(otherwise) from None
+    if smtputf8 and text[-9:].upper() == " SMTPUTF8":
+        text = text[:-9].rstrip(" ")
     if not text or not text.isprintable():
-        raise SyntaxRefused(replies.VRFY_SYNTAX)
-    return VerifyAsked(text)
+        raise SyntaxRefused(otherwise)
+    return text
 
 
 def parse_auth(argument: bytes) -> AuthAsked:

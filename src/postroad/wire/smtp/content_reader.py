@@ -19,7 +19,34 @@ from postroad.wire.smtp.server_profile import ServerProfile
 _END = b"\r\n.\r\n"
 
 
-class ContentReader:
+class ContentMeasure:
+    """What is noted of content however it comes: its size, and faults that are told at its end."""
+
+    __slots__ = ("_bare_newline", "_line_bytes", "_line_bytes_max", "_long_line", "_nul", "size_bytes")
+
+    def __init__(self, profile: ServerProfile) -> None:
+        self._line_bytes_max = profile.content_line_bytes
+        self._line_bytes = 0
+        self._bare_newline = self._nul = self._long_line = False
+        self.size_bytes = 0
+
+    def _measure_lines(self, block: bytes) -> None:
+        """Note a line that is too long: jump to the last LF within the longest allowed line, again and again.
+        Exact, and about one step for each thousand octets."""
+        if self._long_line:
+            return
+        begin, length, most = -self._line_bytes, len(block), self._line_bytes_max
+        while begin + most <= length:
+            last = block.rfind(b"\n", max(begin, 0), begin + most)
+            if last < 0:
+                self._long_line = True
+                break
+            begin = last + 1
+        last = block.rfind(b"\n", max(begin, 0))
+        self._line_bytes = length - (last + 1 if last >= 0 else begin)
+
+
+class ContentReader(ContentMeasure):
     """`feed` what comes; when `ended`, `rest` belongs to the commands that follow.
 
     `size_bytes` counts what was meant, not the dots. `overrun` means that the end was not seen within twice
@@ -27,13 +54,8 @@ class ContentReader:
     """
 
     __slots__ = (
-        "_bare_newline",
         "_held",
-        "_line_bytes",
-        "_line_bytes_max",
-        "_long_line",
         "_normalise",
-        "_nul",
         "_raw_bytes",
         "_raw_bytes_max",
         "_size_bytes_max",
@@ -41,21 +63,17 @@ class ContentReader:
         "ended",
         "overrun",
         "rest",
-        "size_bytes",
     )
 
     def __init__(self, profile: ServerProfile) -> None:
+        super().__init__(profile)
         self._normalise = profile.bare_newline is BareNewline.NORMALISE
         self._size_bytes_max = profile.message_bytes
         self._raw_bytes_max = 2 * profile.message_bytes + CONTENT_OVERRUN_BYTES
-        self._line_bytes_max = profile.content_line_bytes
         # The 354 stands where a line has just ended: a first line of "." is the end of an empty content.
         self._held = b"\r\n"
         self._skip = 2
         self._raw_bytes = -2
-        self._line_bytes = 0
-        self._bare_newline = self._nul = self._long_line = False
-        self.size_bytes = 0
         self.ended = self.overrun = False
         self.rest = b""
 
@@ -116,21 +134,6 @@ class ContentReader:
         self._measure_lines(block)
         self.size_bytes += len(block)
         return b"" if self.fault is not None else block
-
-    def _measure_lines(self, block: bytes) -> None:
-        """Note a line that is too long: jump to the last LF within the longest allowed line, again and again.
-        Exact, and about one step for each thousand octets."""
-        if self._long_line:
-            return
-        begin, length, most = -self._line_bytes, len(block), self._line_bytes_max
-        while begin + most <= length:
-            last = block.rfind(b"\n", max(begin, 0), begin + most)
-            if last < 0:
-                self._long_line = True
-                break
-            begin = last + 1
-        last = block.rfind(b"\n", max(begin, 0))
-        self._line_bytes = length - (last + 1 if last >= 0 else begin)
 
 
 def _unfinished(block: bytes) -> int:

@@ -17,7 +17,10 @@ from postroad.vocabulary.reply import Reply, reply
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*")
 _HEXCHAR = re.compile(r"\+([0-9A-F]{2})")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
-_VALUE = re.compile(r"[!-<>-~]+")
+_VALUE = re.compile(r"[!-<>-~\x80-\U0010ffff]+")
+# RFC 6533 section 3: utf-8-addr-xtext = 1*( QCHAR / "\x{" HEXPOINT "}" ), QCHAR without "+", "=" and "\".
+_UTF8_ADDRESS = re.compile(r"(?:[!-*,-<>-\[\]-~\x80-\U0010ffff]|\\x\{[0-9A-F]{2,6}\})+")
+_EMBEDDED = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
 
 
 class SyntaxRefused(Exception):
@@ -55,7 +58,6 @@ def split_parameters(octets: bytes) -> dict[str, str | None]:
         keyword, equals, value = word.partition("=")
         keyword = keyword.upper()
         if not _KEYWORD.fullmatch(keyword) or (equals and not _VALUE.fullmatch(value)):
-            # RFC 6533 section 3 lets ORCPT carry UTF-8; whoever needs that can spell it in xtext.
             raise wrong_argument("A parameter is malformed")
         if keyword in parameters:
             raise wrong_argument(f"Parameter {keyword[:40]} is given twice")
@@ -91,14 +93,16 @@ def read_size(value: str | None) -> int:
     return int(text)
 
 
-def read_body(value: str | None) -> BodyType:
-    """RFC 6152 section 2. BINARYMIME needs CHUNKING, which is not announced (RFC 3030 section 3)."""
+def read_body(value: str | None, *, binary: bool) -> BodyType:
+    """RFC 6152 section 2, and RFC 3030 section 3 where it is announced."""
     text = needed("BODY", value).upper()
     if text == "8BITMIME":
         return BodyType.EIGHT_BIT_MIME
     if text == "7BIT":
         return BodyType.SEVEN_BIT
-    raise wrong_argument("BODY is 7BIT or 8BITMIME")
+    if text == "BINARYMIME" and binary:
+        return BodyType.BINARY_MIME
+    raise wrong_argument("BODY is 7BIT, 8BITMIME or BINARYMIME" if binary else "BODY is 7BIT or 8BITMIME")
 
 
 def read_ret(value: str | None) -> str:
@@ -134,11 +138,28 @@ def read_notify(value: str | None) -> tuple[Notify, ...]:
     return notify
 
 
-def read_orcpt(value: str | None) -> str:
-    """RFC 3461 section 4.2: addr-type ";" xtext; kept as given."""
+def read_orcpt(value: str | None, *, smtputf8: bool) -> str:
+    """RFC 3461 section 4.2: addr-type ";" xtext; kept as given. Of the type utf-8, in US-ASCII whatever came, so that
+    it can be passed on to any server (RFC 6533 section 3)."""
     text = needed("ORCPT", value)
     address_type, semicolon, address = text.partition(";")
     if not semicolon or not _KEYWORD.fullmatch(address_type) or not address:
         raise wrong_argument("ORCPT is type;address")
+    if address_type.lower() == "utf-8":
+        return f"{address_type};{_utf8_address(address, smtputf8)}"
     decode_xtext("ORCPT", address, XTEXT_ORCPT_BYTES)
     return text
+
+
+def _utf8_address(address: str, smtputf8: bool) -> str:
+    """The utf-8-addr-xtext of an address that came so, or, with SMTPUTF8, in UTF-8."""
+    if len(address) > XTEXT_ORCPT_BYTES or not (smtputf8 or address.isascii()) or not _UTF8_ADDRESS.fullmatch(address):
+        raise wrong_argument("ORCPT is not an address of the type utf-8, or too long")
+    try:
+        meant = _EMBEDDED.sub(lambda match: chr(int(match[1], 16)), address)
+        meant.encode()
+    except ValueError:  # beyond Unicode, or half of a surrogate pair
+        raise wrong_argument("ORCPT holds a character that does not exist") from None
+    if not meant.isprintable():
+        raise wrong_argument("ORCPT has encoded control characters")
+    return "".join(c if c.isascii() and c not in "+=\\" else f"\\x{{{ord(c):02X}}}" for c in meant)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from postroad.vocabulary.envelope import Way
 from postroad.vocabulary.limits import (
     AUTH_LINE_BYTES,
     COMMAND_LINE_BYTES,
@@ -25,40 +26,32 @@ from postroad.vocabulary.reply import Reply, printable
 from postroad.wire.line_buffer import LineFault
 from postroad.wire.session import Wait
 from postroad.wire.smtp import replies
-from postroad.wire.smtp.commands import (
-    ABSENT_VERBS,
-    FOREIGN_VERBS,
-    parse_greeting,
-    parse_mail,
-    parse_rcpt,
-    parse_vrfy,
-    read_verb,
-    refuse_argument,
-)
-from postroad.wire.smtp.content_reader import ContentReader
+from postroad.wire.smtp.commands import FOREIGN_VERBS, parse_mail, parse_rcpt, read_verb, refuse_argument
 from postroad.wire.smtp.events import (
+    ClientReplaced,
     CommandRefused,
     ContentAsked,
     ContentEnded,
-    ContentReceived,
     CredentialsGiven,
     Greeted,
+    ProofGiven,
     RecipientGiven,
+    SecretAsked,
     SenderGiven,
     ServerEvent,
+    TurnAsked,
 )
 from postroad.wire.smtp.parameters import SyntaxRefused
-from postroad.wire.smtp.server_beginning import ServerBeginning
-from postroad.wire.smtp.server_profile import words_of
+from postroad.wire.smtp.server_content import ServerContent
 from postroad.wire.smtp.server_state import Transaction
-from postroad.wire.smtp.transitions import TRANSITIONS, Phase, Verb, next_phase
+from postroad.wire.smtp.transitions import MAIL_VERBS, TRANSITIONS, Phase, Verb
 
-_CONTENT_ASKED = ContentAsked()
 _TLS_CLIENT_HELLO = 0x16
 # In Python 3.11 a member costs 70 ns each time it is looked up in its enumeration; these are needed for each line.
 _HELD, _CONNECTED, _AUTHENTICATING = Phase.HELD, Phase.CONNECTED, Phase.AUTHENTICATING
-_SENDER, _CONTENT, _STARTING_TLS, _CLOSED = Phase.SENDER, Phase.CONTENT, Phase.STARTING_TLS, Phase.CLOSED
-_MAIL, _RCPT, _DATA, _END_OF_DATA = Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.END_OF_DATA
+_CONTENT, _CHUNK = Phase.CONTENT, Phase.CHUNK
+_STARTING_TLS, _TURNED, _CLOSED = Phase.STARTING_TLS, Phase.TURNED, Phase.CLOSED
+_MAIL, _RCPT = Verb.MAIL, Verb.RCPT
 _NEED_DATA, _NEED_ANSWER = Wait.NEED_DATA, Wait.NEED_ANSWER
 _STEPS = (RecipientGiven, SenderGiven, ContentAsked)
 _OWN_WORDS: dict[type, Reply] = {
@@ -68,7 +61,7 @@ _OWN_WORDS: dict[type, Reply] = {
 }
 
 
-class ServerSession(ServerBeginning):
+class ServerSession(ServerContent):
     """One connection of one client. See wire/session.py for the methods all sessions have."""
 
     __slots__ = ()
@@ -94,9 +87,13 @@ class ServerSession(ServerBeginning):
                 if self._ended:
                     self._close("the client closed the connection")
                     continue
+                if phase is _TURNED:
+                    return Wait.TURNED
                 return Wait.NEED_TLS if phase is _STARTING_TLS else _NEED_DATA
             if phase is _CONTENT:
                 self._take_content()
+            elif phase is _CHUNK:
+                self._take_chunk()
             elif phase is _STARTING_TLS:
                 self._refuse("STARTTLS", replies.PLAINTEXT_AFTER_STARTTLS, close=True)
             elif not self._take_line():
@@ -114,8 +111,12 @@ class ServerSession(ServerBeginning):
             self._answer_step(question, _OWN_WORDS[type(question)] if given is None else given)
         elif isinstance(question, Greeted):
             self._answer_greeting(question, given)
-        elif isinstance(question, CredentialsGiven):
+        elif isinstance(question, CredentialsGiven | SecretAsked | ProofGiven):
             self._answer_credentials(given)
+        elif isinstance(question, TurnAsked):
+            self._answer_turn(question, given)
+        elif isinstance(question, ClientReplaced):
+            self._answer_replaced(question, given)
         else:
             assert given is not None, f"{question} wants a reply"
             if isinstance(question, ContentEnded):
@@ -124,22 +125,11 @@ class ServerSession(ServerBeginning):
                 self._out.append(given.wire)
         if given is not None and given.code == 421:
             self._close("closed by a 421")
-        if self._closing is not None:
-            self.shut_down(self._closing)
-
-    def authenticated(self, identity: str) -> None:
-        """The credentials are right; `identity` is whose."""
-        assert isinstance(self._question, CredentialsGiven), "no credentials are in question"
-        assert identity, "an identity has a name"
-        self._question = None
-        self._identity = identity
-        self._move(Verb.RESPONSE, replies.AUTHENTICATED)
-        if self._closing is not None:
-            self.shut_down(self._closing)
+        self._obey_closing()
 
     def timed_out(self) -> None:
         """Patience has run out (RFC 5321 section 4.5.3.2.7). While our own answer is owed nothing happens."""
-        if self._question is None and self._phase is not _CLOSED:
+        if self._question is None and self._phase not in (_CLOSED, _TURNED):
             if self._phase is not _STARTING_TLS:
                 self._out.append(replies.TIMED_OUT.wire)
             self._close("the client was silent for too long")
@@ -181,33 +171,10 @@ class ServerSession(ServerBeginning):
             return
         phase = self._phase
         if (phase, verb) not in TRANSITIONS:
-            self._refuse(verb.value, self._why_out_of_order(verb))
+            self._take_misplaced(verb, argument)
             return
         self._data_refused = False
         _COMMANDS[verb](self, argument)
-
-    def _take_helo(self, argument: bytes) -> None:
-        self._ask(parse_greeting(Verb.HELO, argument))
-
-    def _take_ehlo(self, argument: bytes) -> None:
-        self._ask(parse_greeting(Verb.EHLO, argument))
-
-    def _take_vrfy(self, argument: bytes) -> None:
-        self._ask(parse_vrfy(argument))
-
-    def _take_noop(self, _: bytes) -> None:
-        self._out.append(replies.OK.wire)
-
-    def _take_help(self, _: bytes) -> None:
-        self._out.append(words_of(self._profile).help.wire)
-
-    def _take_data(self, argument: bytes) -> None:
-        refuse_argument(argument)
-        if self._phase is _SENDER:
-            self._data_refused = True
-            self._refuse("DATA", replies.NO_VALID_RECIPIENTS)
-        else:
-            self._ask(_CONTENT_ASKED)
 
     def _take_rset(self, argument: bytes) -> None:
         refuse_argument(argument)
@@ -220,13 +187,10 @@ class ServerSession(ServerBeginning):
         self._close("QUIT")
 
     def _take_unknown(self, word: bytes) -> None:
-        """What is no command here: of another extension, of another protocol, or of nothing at all."""
+        """What is no command here: of another protocol, or of nothing at all."""
         text = printable(word.decode("ascii", "replace"), SMTP_UNKNOWN_COMMANDS_TEXT)
         if word in FOREIGN_VERBS:
             self._refuse(text, replies.NOT_SMTP, close=True)
-            return
-        if word in ABSENT_VERBS:
-            self._refuse(text, replies.NOT_IMPLEMENTED)
             return
         if self._data_refused:
             self._drop("content was sent though DATA was refused")
@@ -234,30 +198,59 @@ class ServerSession(ServerBeginning):
             self._phase = Phase.OUT_OF_STEP
         self._refuse(text, replies.UNKNOWN_COMMAND)
 
+    def _take_misplaced(self, verb: Verb, argument: bytes) -> None:
+        """A command that cannot come now; for BDAT the octets that belong to it are read all the same."""
+        why = self._why_out_of_order(verb)
+        if verb is Verb.BDAT:
+            self._take_misplaced_bdat(argument, why)
+        else:
+            self._refuse(verb.value, why)
+
     def _why_out_of_order(self, verb: Verb) -> Reply:
         phase = self._phase
+        if not self._is_offered(verb):
+            return _OF_OTHER_PROTOCOL.get(verb, replies.NOT_IMPLEMENTED)
         if phase is Phase.OUT_OF_STEP:
             return replies.NOT_WAITED_FOR_DATA
-        if verb is Verb.MAIL:
-            return replies.EHLO_FIRST if phase is _CONNECTED else replies.NESTED_MAIL
+        if phase is _CONNECTED and verb is not Verb.STARTTLS and verb not in _AFTER_MAIL:
+            return replies.EHLO_FIRST
+        if phase is Phase.CHUNKS and verb in (*MAIL_VERBS, *_AFTER_MAIL):
+            return replies.CHUNKS_FOLLOW
+        if verb in MAIL_VERBS:
+            return replies.NESTED_MAIL
         if verb is Verb.AUTH:
-            return replies.EHLO_FIRST if phase is _CONNECTED else replies.AUTH_IN_TRANSACTION
-        if verb in (Verb.RCPT, Verb.DATA):
-            return replies.MAIL_FIRST
-        return replies.OUT_OF_ORDER
+            return replies.AUTH_IN_TRANSACTION
+        return replies.MAIL_FIRST if verb in _AFTER_MAIL else replies.OUT_OF_ORDER
 
     # ---- the mail transaction --------------------------------------------------------------------
 
-    def _take_mail(self, argument: bytes) -> None:
+    def _take_mail(self, argument: bytes, way: Way = Way.MAIL) -> None:
         profile = self._profile
-        if profile.mail_requires_auth and not self._identity:
+        if profile.atrn:
+            # RFC 2645 section 5.4: where mail is fetched none is taken.
+            self._refuse(way.value, replies.NOT_IMPLEMENTED)
+        elif profile.mail_requires_auth and not self._identity:
             # RFC 4954 section 6, RFC 6409 section 4.3
             in_clear = self._tls is None and profile.tls_available
             self._refuse("MAIL", replies.TLS_FIRST if in_clear else replies.AUTH_REQUIRED)
         elif self._messages >= profile.messages_per_session:
             self._refuse("MAIL", replies.TOO_MANY_MESSAGES, close=True)
         else:
-            self._ask(parse_mail(argument, profile))
+            self._ask(parse_mail(argument, profile, way, self._tls is not None, self._began_at))
+
+    def _take_send(self, argument: bytes) -> None:
+        self._take_old_way(Way.SEND, argument)
+
+    def _take_soml(self, argument: bytes) -> None:
+        self._take_old_way(Way.SOML, argument)
+
+    def _take_saml(self, argument: bytes) -> None:
+        self._take_old_way(Way.SAML, argument)
+
+    def _take_old_way(self, way: Way, argument: bytes) -> None:
+        """RFC 821 section 3.4"""
+        self._demand(Verb(way.value))
+        self._take_mail(argument, way)
 
     def _take_rcpt(self, argument: bytes) -> None:
         transaction = self._transaction
@@ -282,56 +275,36 @@ class ServerSession(ServerBeginning):
                 self._transaction = Transaction(question)
             self._move(_MAIL, given)
         else:
-            assert given.code >= 300, "DATA is answered 354, or refused"
-            self._data_refused = given.code >= 400
-            self._move(_DATA, given)
-            if given.code < 400:
-                self._content = ContentReader(self._profile)
+            assert isinstance(question, ContentAsked)
+            self._answer_content(question, given)
 
-    def _take_content(self) -> None:
-        content = self._content
-        assert content is not None
-        data = content.feed(self._lines.take_all())
-        if data:
-            self._events.append(ContentReceived(data))
-        if content.overrun:
-            self._refuse("content", replies.TOO_LARGE, close=True)
-        elif content.ended:
-            self._lines.append(content.rest)
-            self._content = None
-            fault = content.fault
-            if fault is None:
-                self._ask(ContentEnded(content.size_bytes))
-                return
-            self._refuse("content", fault, offence=False)
-            if self._phase is not _CLOSED:
-                self._drop(str(fault))
-                self._phase = next_phase(Phase.CONTENT, Verb.END_OF_DATA, fault.code)
-                self._messages += 1
-            if fault in (replies.BARE_NEWLINE_IN_CONTENT, replies.NUL_IN_CONTENT):
-                self._close("the content had a false line end or a NUL")
 
-    def _end_transaction(self, given: Reply) -> None:
-        self._messages += 1
-        if given.code < 300:
-            self._offences = 0
-        self._transaction = None
-        self._move(_END_OF_DATA, given)
-
+_AFTER_MAIL = (Verb.RCPT, Verb.DATA, Verb.BDAT)
+_OF_OTHER_PROTOCOL = {Verb.HELO: replies.LHLO_ONLY, Verb.EHLO: replies.LHLO_ONLY, Verb.LHLO: replies.NOT_LMTP}
 
 _COMMANDS: dict[Verb, Callable[[ServerSession, bytes], None]] = {
     Verb.HELO: ServerSession._take_helo,
     Verb.EHLO: ServerSession._take_ehlo,
+    Verb.LHLO: ServerSession._take_lhlo,
     Verb.MAIL: ServerSession._take_mail,
+    Verb.SEND: ServerSession._take_send,
+    Verb.SOML: ServerSession._take_soml,
+    Verb.SAML: ServerSession._take_saml,
     Verb.RCPT: ServerSession._take_rcpt,
     Verb.DATA: ServerSession._take_data,
+    Verb.BDAT: ServerSession._take_bdat,
     Verb.RSET: ServerSession._take_rset,
     Verb.NOOP: ServerSession._take_noop,
     Verb.VRFY: ServerSession._take_vrfy,
+    Verb.EXPN: ServerSession._take_expn,
     Verb.HELP: ServerSession._take_help,
     Verb.QUIT: ServerSession._take_quit,
     Verb.STARTTLS: ServerSession._take_starttls,
     Verb.AUTH: ServerSession._take_auth,
+    Verb.ETRN: ServerSession._take_etrn,
+    Verb.ATRN: ServerSession._take_atrn,
+    Verb.TURN: ServerSession._take_turn,
+    Verb.XCLIENT: ServerSession._take_xclient,
 }
 
 

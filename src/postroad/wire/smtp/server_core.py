@@ -1,36 +1,46 @@
 """What every part of the SMTP server session does: remember, say, ask, refuse, end.
 
-The session is built in three steps, each in its file: this one, server_beginning.py (greeting, TLS, AUTH) and
-server.py (commands and the mail transaction). Only the last is used by others.
+The session is built in steps, each in its file: this one, server_beginning.py (EHLO, TLS), server_auth.py,
+server_rarer.py (the commands beside the mail), server_content.py (DATA and BDAT) and server.py (the pump, MAIL and
+RCPT). Only the last is used by others.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from datetime import datetime
 
 from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.limits import SERVER_CONTENT_S, TLS_HANDSHAKE_S
 from postroad.vocabulary.reply import Reply
-from postroad.wire import sasl
 from postroad.wire.line_buffer import LineBuffer
 from postroad.wire.smtp import replies
+from postroad.wire.smtp.chunk_reader import ChunkReader
 from postroad.wire.smtp.content_reader import ContentReader
 from postroad.wire.smtp.events import CommandRefused, Greeted, ServerEvent, TransactionDropped
-from postroad.wire.smtp.server_profile import ServerProfile
-from postroad.wire.smtp.server_state import State, Transaction
+from postroad.wire.smtp.parameters import SyntaxRefused
+from postroad.wire.smtp.server_profile import ServerProfile, words_of
+from postroad.wire.smtp.server_state import Chunk, Exchange, State, Transaction
 from postroad.wire.smtp.transitions import TRANSITIONS, Phase, Verb
+
+_SPEECHLESS = (Phase.CLOSED, Phase.TURNED, Phase.CONTENT, Phase.CHUNK, Phase.STARTING_TLS)
+"""Where no reply would be understood."""
 
 
 class ServerCore:
     """The fields, and the few verbs that change them. `_transaction` is the mail transaction, one value."""
 
     __slots__ = (
-        "_challenge",
+        "_began_at",
+        "_chunk",
+        "_chunks",
         "_closing",
         "_content",
         "_data_refused",
         "_ended",
         "_events",
+        "_exchange",
         "_greeted",
         "_identity",
         "_lines",
@@ -40,12 +50,22 @@ class ServerCore:
         "_phase",
         "_profile",
         "_question",
+        "_random",
         "_tls",
         "_transaction",
     )
 
-    def __init__(self, profile: ServerProfile, tls: TlsFacts | None = None) -> None:
-        """`tls` is given when the connection began with a handshake (RFC 8314 section 3.3)."""
+    def __init__(
+        self,
+        profile: ServerProfile,
+        tls: TlsFacts | None = None,
+        *,
+        random_octets: Callable[[int], bytes] | None = None,
+        began_at: datetime | None = None,
+    ) -> None:
+        """`tls` is given when the connection began with a handshake (RFC 8314 section 3.3), or when the roles were
+        changed inside TLS. `random_octets` gives so many that nobody can guess: for SCRAM and CRAM-MD5. `began_at`,
+        aware, is needed where the profile offers FUTURERELEASE."""
         self._profile = profile
         self._tls = tls
         self._lines = LineBuffer()
@@ -55,13 +75,29 @@ class ServerCore:
         self._greeted: Greeted | None = None
         self._identity = profile.identity
         self._transaction: Transaction | None = None
-        self._challenge: sasl.Challenge | None = None
+        self._exchange: Exchange | None = None
         self._content: ContentReader | None = None
+        self._chunks: ChunkReader | None = None
+        self._chunk: Chunk | None = None
+        self._random = random_octets
+        self._began_at = began_at
         self._data_refused = False
         self._ended = False
         self._closing: Reply | None = None
         self._offences = self._messages = 0
         self._phase = Phase.HELD
+        if not profile.greeting_held:
+            self.greet()
+
+    def greet(self) -> None:
+        """Send the 220; only needed with `greeting_held`. A client that spoke before it is refused."""
+        if self._phase is not Phase.HELD:
+            return
+        self._phase = Phase.CONNECTED
+        if len(self._lines):
+            self._refuse("", replies.SPOKEN_TOO_EARLY, close=True)
+        else:
+            self._out.append(words_of(self._profile).greeting.wire)
 
     def data_to_send(self) -> bytes:
         out = self._out
@@ -78,7 +114,7 @@ class ServerCore:
             self._closing = last_word
             return
         self._closing = None
-        if self._phase not in (Phase.CLOSED, Phase.CONTENT, Phase.STARTING_TLS):
+        if self._phase not in _SPEECHLESS:
             self._out.append(last_word.wire)
         self._close("the server shut the session down")
 
@@ -92,7 +128,8 @@ class ServerCore:
             self._tls,
             self._identity,
             self._transaction,
-            self._challenge,
+            self._exchange,
+            self._chunk,
             self._data_refused,
         )
 
@@ -107,11 +144,11 @@ class ServerCore:
 
     @property
     def patience_s(self) -> float:
-        if self._phase is Phase.CONTENT:
+        if self._phase in (Phase.CONTENT, Phase.CHUNK):
             return SERVER_CONTENT_S
         return TLS_HANDSHAKE_S if self._phase is Phase.STARTING_TLS else self._profile.command_s
 
-    # ---- endings ---------------------------------------------------------------------------------
+    # ---- saying and asking -----------------------------------------------------------------------
 
     def _ask(self, question: ServerEvent) -> None:
         self._question = question
@@ -132,14 +169,39 @@ class ServerCore:
         if close:
             self._close(str(answer))
 
+    def _is_offered(self, verb: Verb) -> bool:
+        return verb in words_of(self._profile).verbs[bool(self._identity)]
+
+    def _demand(self, verb: Verb) -> None:
+        """Raises SyntaxRefused: 502 where it is not offered."""
+        if not self._is_offered(verb):
+            raise SyntaxRefused(replies.NOT_IMPLEMENTED)
+
+    def _demand_identity(self) -> None:
+        """Raises SyntaxRefused: 530 for a client that has not authenticated (RFC 4954 section 6)."""
+        if not self._identity:
+            in_clear = self._tls is None and self._profile.tls_available and not self._profile.auth_in_clear
+            raise SyntaxRefused(replies.TLS_FIRST if in_clear else replies.AUTH_REQUIRED)
+
+    def _random_octets(self, size: int) -> bytes:
+        assert self._random is not None, "a session that offers SCRAM or CRAM-MD5 is given random octets"
+        return self._random(size)
+
+    # ---- endings ---------------------------------------------------------------------------------
+
+    def _obey_closing(self) -> None:
+        """The answer that was owed is given: end the session if that was asked for meanwhile."""
+        if self._closing is not None:
+            self.shut_down(self._closing)
+
     def _drop(self, reason: str) -> None:
         if self._transaction is not None:
             self._transaction = None
+            self._chunks = None
             self._events.append(TransactionDropped(reason))
 
     def _close(self, reason: str) -> None:
         self._drop(reason)
-        self._content = None
-        self._challenge = None
+        self._content = self._chunk = self._exchange = None
         self._lines.clear()
         self._phase = Phase.CLOSED

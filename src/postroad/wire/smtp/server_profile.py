@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import msgspec
@@ -9,7 +10,9 @@ import msgspec
 from postroad.vocabulary.limits import CONTENT_LINE_BYTES, SCRAM_ITERATIONS
 from postroad.vocabulary.reply import Reply, printable, reply
 from postroad.vocabulary.settings import BareNewline, WhoMayAsk
-from postroad.wire.smtp.transitions import Verb
+from postroad.wire.smtp.transitions import NOT_COMMANDS, Verb
+
+XCLIENT_ATTRIBUTES = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPORT")
 
 PROFILES = 256
 """Profiles whose words are remembered: one per listener and, on the local socket, per Unix user."""
@@ -78,47 +81,110 @@ class ServerProfile(msgspec.Struct, frozen=True, kw_only=True, cache_hash=True):
 
 
 class Words(msgspec.Struct, frozen=True):
-    """What is said alike in all sessions of a profile."""
+    """What is said alike in all sessions of a profile. Where there are two, the second is for clients that
+    authenticated."""
 
     greeting: Reply
     helo: Reply
-    ehlo: Reply
-    ehlo_in_tls: Reply
-    ehlo_authenticated: Reply
-    """Inside TLS, without AUTH: it cannot be done twice (RFC 4954 section 4)."""
-    help: Reply
+    ehlo: tuple[Reply, Reply]
+    ehlo_in_tls: tuple[Reply, Reply]
+    help: tuple[Reply, Reply]
+    verbs: tuple[frozenset[Verb], frozenset[Verb]]
+    """What is offered; the others are answered 502."""
 
 
 @lru_cache(maxsize=PROFILES)
 def words_of(profile: ServerProfile) -> Words:
-    common = ["PIPELINING", f"SIZE {profile.message_bytes}", "ENHANCEDSTATUSCODES"]
-    if profile.eight_bit_mime:
-        common.append("8BITMIME")
-    if profile.smtputf8:
-        common.append("SMTPUTF8")
-    if profile.dsn:
-        common.append("DSN")
-    # RFC 3207 section 4.2: not announced inside TLS.
-    clear = [*common, "STARTTLS"] if profile.tls_available else common
-    auth = [f"AUTH {' '.join(profile.auth_offered)}"] if profile.auth_offered and not profile.identity else []
+    verbs = _verbs(profile, known=False), _verbs(profile, known=True)
 
-    def ehlo(keywords: list[str]) -> Reply:
-        return Reply(250, (profile.hostname, *keywords))
+    def ehlo(in_tls: bool, known: bool) -> Reply:
+        return Reply(250, (profile.hostname, *_keywords(profile, verbs[known], in_tls=in_tls, known=known)))
+
+    def help_of(offered: frozenset[Verb]) -> Reply:
+        return reply(214, "Commands:", " ".join(verb.value for verb in Verb if verb in offered), status="2.0.0")
 
     return Words(
         greeting=reply(220, printable(f"{profile.hostname} {profile.greeting}").strip()),
         helo=reply(250, profile.hostname),
-        ehlo=ehlo(clear),
-        ehlo_in_tls=ehlo([*common, *auth]),
-        ehlo_authenticated=ehlo(common),
-        help=reply(214, "Commands:", " ".join(_verbs(profile)), status="2.0.0"),
+        ehlo=(ehlo(False, False), ehlo(False, True)),
+        ehlo_in_tls=(ehlo(True, False), ehlo(True, True)),
+        help=(help_of(verbs[0]), help_of(verbs[1])),
+        verbs=verbs,
     )
 
 
-def _verbs(profile: ServerProfile) -> list[str]:
-    absent = {Verb.END_OF_DATA, Verb.TLS_STARTED, Verb.RESPONSE}
-    if not profile.tls_available:
-        absent.add(Verb.STARTTLS)
-    if not profile.auth_offered:
-        absent.add(Verb.AUTH)
-    return [verb.value for verb in Verb if verb not in absent]
+def ehlo_until(profile: ServerProfile, answer: Reply, began_at: datetime) -> Reply:
+    """The EHLO answer with FUTURERELEASE, which names a time (RFC 4865 section 3)."""
+    assert profile.future_release_max_s is not None, "FUTURERELEASE is not offered"
+    latest = release_limit(began_at, profile.future_release_max_s)
+    keyword = f"FUTURERELEASE {profile.future_release_max_s} {latest:%Y-%m-%dT%H:%M:%SZ}"
+    return Reply(250, (*answer.lines, keyword))
+
+
+def release_limit(began_at: datetime, max_s: int) -> datetime:
+    """The latest time until which a message is held; whole seconds."""
+    return began_at.astimezone(UTC).replace(microsecond=0) + timedelta(seconds=max_s)
+
+
+def mechanisms(profile: ServerProfile, *, in_tls: bool) -> tuple[str, ...]:
+    """The SASL mechanisms on offer (RFC 4954 section 3)."""
+    offered = profile.auth_offered if in_tls else profile.auth_in_clear
+    if profile.channel_binding:
+        return offered
+    return tuple(mechanism for mechanism in offered if not mechanism.endswith("-PLUS"))
+
+
+def _keywords(profile: ServerProfile, verbs: frozenset[Verb], *, in_tls: bool, known: bool) -> list[str]:
+    """RFC 5321 section 4.1.1.1; exactly what is offered at this moment."""
+    auth = mechanisms(profile, in_tls=in_tls)
+    keywords = {
+        "PIPELINING": True,
+        f"SIZE {profile.message_bytes}": True,
+        "ENHANCEDSTATUSCODES": True,
+        "8BITMIME": profile.eight_bit_mime,
+        "BINARYMIME": profile.binarymime and profile.chunking and profile.eight_bit_mime,
+        "CHUNKING": profile.chunking,
+        "SMTPUTF8": profile.smtputf8,
+        "DSN": profile.dsn,
+        f"LIMITS MAILMAX={profile.messages_per_session} RCPTMAX={profile.recipients_max}": profile.limits,
+        # RFC 8689 section 2: inside TLS only.
+        "REQUIRETLS": profile.require_tls and in_tls,
+        f"DELIVERBY {profile.deliver_by_min_s}" if profile.deliver_by_min_s else "DELIVERBY": (
+            profile.deliver_by_min_s is not None
+        ),
+        "MT-PRIORITY": profile.mt_priority,
+        # RFC 5321 section 3.5.2: EXPN must be listed.
+        **{verb.value: verb in verbs for verb in _VERB_KEYWORDS},
+        f"XCLIENT {' '.join(XCLIENT_ATTRIBUTES)}": profile.xclient,
+        # RFC 3207 section 4.2: not inside TLS.
+        "STARTTLS": profile.tls_available and not in_tls,
+        # RFC 4954 section 4: it cannot be done twice.
+        f"AUTH {' '.join(auth)}": bool(auth) and not known,
+    }
+    return [keyword for keyword, is_offered in keywords.items() if is_offered]
+
+
+_VERB_KEYWORDS = (Verb.EXPN, Verb.ETRN, Verb.ATRN, Verb.TURN, Verb.SEND, Verb.SOML, Verb.SAML)
+
+
+def _verbs(profile: ServerProfile, *, known: bool) -> frozenset[Verb]:
+    """`known`: the client has authenticated."""
+    old_ways = profile.old_ways is WhoMayAsk.ANYONE or (profile.old_ways is WhoMayAsk.AUTHENTICATED and known)
+    # RFC 2645 section 5.4: where mail is fetched none is taken.
+    takes_mail = not profile.atrn
+    offered = {
+        Verb.HELO: not profile.lmtp,
+        Verb.EHLO: not profile.lmtp,
+        Verb.LHLO: profile.lmtp,
+        **dict.fromkeys((Verb.MAIL, Verb.RCPT, Verb.DATA), takes_mail),
+        Verb.BDAT: takes_mail and profile.chunking,
+        **dict.fromkeys((Verb.SEND, Verb.SOML, Verb.SAML), takes_mail and old_ways),
+        Verb.EXPN: profile.expn,
+        Verb.ETRN: profile.etrn,
+        Verb.ATRN: profile.atrn,
+        Verb.TURN: profile.turn,
+        Verb.STARTTLS: profile.tls_available,
+        Verb.AUTH: bool(profile.auth_offered or profile.auth_in_clear),
+        Verb.XCLIENT: profile.xclient,
+    }
+    return frozenset(verb for verb in Verb if verb not in NOT_COMMANDS and offered.get(verb, True))

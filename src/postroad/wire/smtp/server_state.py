@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from postroad.vocabulary.endpoint import TlsFacts
+from postroad.vocabulary.reply import Reply
 from postroad.wire.sasl import Challenge
+from postroad.wire.sasl_secrets import CramExchange, CramResponse, ScramExchange, ScramOpening, ScramProof
 from postroad.wire.smtp.events import Greeted, RecipientGiven, SenderGiven
 from postroad.wire.smtp.transitions import Phase
 
@@ -18,11 +22,29 @@ class Transaction(msgspec.Struct, frozen=True):
     recipients: tuple[RecipientGiven, ...] = ()
 
 
+Exchange: TypeAlias = Challenge | ScramOpening | ScramExchange | ScramProof | CramExchange | CramResponse
+"""How far an AUTH has come."""
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A BDAT whose octets are coming (RFC 3030 section 2). With a `refusal` they are swallowed, then it is said,
+    and `after` is the phase."""
+
+    left: int
+    size: int
+    is_last: bool
+    refusal: Reply | None = None
+    after: Phase = Phase.READY
+    is_ours: bool = True
+    """The refusal is the session's own."""
+
+
 class State(msgspec.Struct, frozen=True):
-    """Two sessions with equal states answer alike, but for the counters of offences and messages.
+    """Two sessions with equal states answer alike, but for the counters of offences and messages and what came of
+    the content so far.
 
     `greeted` is the accepted EHLO or HELO; `identity` who the client is known to be, "" for nobody;
-    `transaction` is given in SENDER, RECIPIENTS and CONTENT, and in no other phase.
+    `transaction` is given in SENDER, RECIPIENTS, CONTENT, CHUNKS and in a CHUNK that is kept, and in no other phase.
     """
 
     phase: Phase
@@ -30,6 +52,7 @@ class State(msgspec.Struct, frozen=True):
     tls: TlsFacts | None = None
     identity: str = ""
     transaction: Transaction | None = None
-    challenge: Challenge | None = None
+    exchange: Exchange | None = None
+    chunk: Chunk | None = None
     data_refused: bool = False
     """The last command was a DATA that was refused: what is no command now is content sent nevertheless."""

@@ -3,7 +3,7 @@
 Rule 1: legality is a question of its own. A pair (phase, verb) that is absent from TRANSITIONS is out of
 order: 503 (RFC 5321 section 4.1.4), and nothing changes.
 Rule 2: the *reply* moves the state. A first digit that is absent from a row leaves the phase as it was, so a
-refused MAIL or RCPT changes nothing, by construction.
+refused MAIL or RCPT changes nothing, by construction. (BDAT has no 3yz; a 3 stands for "go on with the octets".)
 Rule 3: whoever ends a transaction goes to READY, where only MAIL can begin the next.
 
 Not in the table, because it can happen everywhere: a 421, a cut or a time-out leads to CLOSED.
@@ -29,55 +29,84 @@ class Phase(StrEnum):
     """At least one RCPT was accepted."""
     CONTENT = "content"
     """354 was sent: octets are content up to CR LF . CR LF."""
+    CHUNK = "chunk"
+    """The next octets, counted, belong to a BDAT, to be kept or to be swallowed (RFC 3030 section 2)."""
+    CHUNKS = "chunks"
+    """A chunk was taken and the last one has not come."""
     OUT_OF_STEP = "out of step"
     """DATA was refused and the client sent its content nevertheless: its lines are not to be believed any
     more, so no transaction can begin on this connection."""
     STARTING_TLS = "starting TLS"
     """220 was sent: the next octets must be the handshake's."""
+    TURNED = "turned"
+    """The roles are changed: the connection is for a session of the other role (RFC 821 section 3.8)."""
     CLOSED = "closed"
 
 
 class Verb(StrEnum):
+    """In the order in which HELP lists them."""
+
     HELO = "HELO"
     EHLO = "EHLO"
+    LHLO = "LHLO"
     MAIL = "MAIL"
+    SEND = "SEND"
+    SOML = "SOML"
+    SAML = "SAML"
     RCPT = "RCPT"
     DATA = "DATA"
+    BDAT = "BDAT"
+    END_OF_CHUNK = "end of chunk"
     END_OF_DATA = "end of data"
     RSET = "RSET"
     NOOP = "NOOP"
     VRFY = "VRFY"
+    EXPN = "EXPN"
     HELP = "HELP"
     QUIT = "QUIT"
     STARTTLS = "STARTTLS"
     TLS_STARTED = "TLS handshake"
     AUTH = "AUTH"
     RESPONSE = "AUTH response"
+    ETRN = "ETRN"
+    ATRN = "ATRN"
+    TURN = "TURN"
+    XCLIENT = "XCLIENT"
 
 
-GREETING_VERBS = (Verb.EHLO, Verb.HELO)
+NOT_COMMANDS = frozenset({Verb.END_OF_CHUNK, Verb.END_OF_DATA, Verb.TLS_STARTED, Verb.RESPONSE})
+"""Words of the table that no client says."""
+
+GREETING_VERBS = (Verb.EHLO, Verb.HELO, Verb.LHLO)
+MAIL_VERBS = (Verb.MAIL, Verb.SEND, Verb.SOML, Verb.SAML)
 
 _OUTSIDE = (Phase.CONNECTED, Phase.READY)
-_INSIDE = (Phase.SENDER, Phase.RECIPIENTS)
+_INSIDE = (Phase.SENDER, Phase.RECIPIENTS, Phase.CHUNKS)
 
 TRANSITIONS: dict[tuple[Phase, Verb], dict[int, Phase]] = {
     # RFC 5321 section 4.1.4: EHLO at any time, and it clears what was there.
     **{(phase, verb): {2: Phase.READY} for phase in (*_OUTSIDE, *_INSIDE) for verb in GREETING_VERBS},
-    (Phase.READY, Verb.MAIL): {2: Phase.SENDER},
+    # RFC 821 section 3.4: SEND, SOML and SAML are MAIL with another way for the message.
+    **{(Phase.READY, verb): {2: Phase.SENDER} for verb in MAIL_VERBS},
     (Phase.SENDER, Verb.RCPT): {2: Phase.RECIPIENTS},
     (Phase.RECIPIENTS, Verb.RCPT): {},
     # RFC 2920 section 3.1: with no valid recipient DATA must be refused; 554 says more than 503.
     (Phase.SENDER, Verb.DATA): {},
     (Phase.RECIPIENTS, Verb.DATA): {3: Phase.CONTENT},
     (Phase.CONTENT, Verb.END_OF_DATA): {2: Phase.READY, 4: Phase.READY, 5: Phase.READY},
+    # RFC 3030 section 2. A refused chunk ends the transaction: nothing can follow it but RSET or a new one.
+    (Phase.RECIPIENTS, Verb.BDAT): {3: Phase.CHUNK},
+    (Phase.CHUNKS, Verb.BDAT): {3: Phase.CHUNK},
+    (Phase.CHUNK, Verb.END_OF_CHUNK): {2: Phase.CHUNKS, 4: Phase.READY, 5: Phase.READY},
+    (Phase.CHUNK, Verb.END_OF_DATA): {2: Phase.READY, 4: Phase.READY, 5: Phase.READY},
     # RFC 5321 section 4.1.1.5
     **{(phase, Verb.RSET): {} for phase in (*_OUTSIDE, Phase.OUT_OF_STEP)},
     **{(phase, Verb.RSET): {2: Phase.READY} for phase in _INSIDE},
-    # RFC 5321 section 4.1.4: NOOP, HELP and VRFY at any time.
+    # RFC 5321 section 4.1.4: NOOP, HELP, VRFY and EXPN at any time.
     **{
         (phase, verb): {}
         for phase in (*_OUTSIDE, *_INSIDE, Phase.OUT_OF_STEP)
-        for verb in (Verb.NOOP, Verb.HELP, Verb.VRFY)
+        for verb in (Verb.NOOP, Verb.HELP, Verb.VRFY, Verb.EXPN)
     },
     **{(phase, Verb.QUIT): {2: Phase.CLOSED} for phase in (*_OUTSIDE, *_INSIDE, Phase.OUT_OF_STEP)},
     # RFC 3207 section 4; inside a transaction too, which is then void.
@@ -86,6 +115,11 @@ TRANSITIONS: dict[tuple[Phase, Verb], dict[int, Phase]] = {
     # RFC 4954 section 4: not inside a transaction, not twice.
     (Phase.READY, Verb.AUTH): {2: Phase.READY, 3: Phase.AUTHENTICATING},
     (Phase.AUTHENTICATING, Verb.RESPONSE): {2: Phase.READY, 4: Phase.READY, 5: Phase.READY},
+    # RFC 1985 section 5.1: not inside a transaction. RFC 821 section 3.8, RFC 2645 section 5.2.1.
+    (Phase.READY, Verb.ETRN): {},
+    **{(Phase.READY, verb): {2: Phase.TURNED} for verb in (Verb.ATRN, Verb.TURN)},
+    # The session begins anew, with another client behind the same connection.
+    **{(phase, Verb.XCLIENT): {2: Phase.CONNECTED} for phase in _OUTSIDE},
 }
 
 
@@ -111,8 +145,11 @@ def mermaid() -> str:
         label = ", ".join(f"{verb} {'/'.join(f'{d}yz' for d in digits)}" for verb, digits in verbs.items())
         lines.append(f"    {_node(phase)} --> {_node(to)} : {label}")
     # The one arrow that no reply draws: a command that is none, after DATA was refused.
-    lines += [f"    {_node(phase)} --> {_node(Phase.OUT_OF_STEP)} : DATA refused, then no command" for phase in _INSIDE]
-    lines.append("    closed --> [*]")
+    lines += [
+        f"    {_node(phase)} --> {_node(Phase.OUT_OF_STEP)} : DATA refused, then no command"
+        for phase in (Phase.SENDER, Phase.RECIPIENTS)
+    ]
+    lines += ["    turned --> [*]", "    closed --> [*]"]
     return "\n".join(lines) + "\n"
 
 
