@@ -7,7 +7,7 @@ import msgspec
 from postroad.contracts.directory import Account, AlreadyThere, Directory, Domain, DomainKind, NotThere
 from postroad.contracts.mailbox_store import MailboxStore
 from postroad.contracts.passwords import Passwords
-from postroad.services.operations.arguments import address, argument, domain_name
+from postroad.services.operations.arguments import address, argument, domain_name, host_and_port
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 
@@ -38,7 +38,8 @@ class AccountOperations:
     async def _add_domain(self, arguments: PlainObject) -> list[PlainObject]:
         name = domain_name(argument(arguments, "domain", ""))
         kind = DomainKind.RELAY if argument(arguments, "relay", False) else DomainKind.LOCAL
-        domain = Domain(name=name, kind=kind, relay_to=argument(arguments, "relay_to", ""))
+        onward = argument(arguments, "relay_to", "")
+        domain = Domain(name=name, kind=kind, relay_to=host_and_port(onward) if onward else "")
         try:
             await self._directory.add_domain(domain)
         except AlreadyThere:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from datetime import datetime
 from typing import TypeVar
 
@@ -10,6 +12,8 @@ from postroad.vocabulary.address import Mailbox
 from postroad.wire.smtp.paths import PathRefused, parse_domain, parse_mailbox
 
 T = TypeVar("T", str, int, bool)
+
+_HOST_AND_PORT = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
 
 
 def argument(arguments: PlainObject, name: str, default: T) -> T:
@@ -48,3 +52,20 @@ def domain_name(text: str) -> str:
         return parse_domain(text.strip().encode("utf-8", "replace"), smtputf8=True)
     except PathRefused as refused:
         raise OperationFailed(f"{text!r} is no domain: {refused.reason}", 2) from None
+
+
+def host_and_port(text: str) -> str:
+    """ "host:port" or "host" in its usual spelling, an IPv6 address in brackets. Raises OperationFailed."""
+    refused = OperationFailed(f'{text!r} is no host; expected "host:port", such as "mail.example.net:2525"', 2)
+    match = _HOST_AND_PORT.fullmatch(text.strip())
+    if match is None or (match[2] and not 0 < int(match[2]) < 65_536):
+        raise refused
+    host = match[1]
+    try:
+        if host.startswith("["):
+            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        else:
+            host = parse_domain(host.encode("utf-8", "replace"), smtputf8=True)
+    except (ValueError, PathRefused):
+        raise refused from None
+    return f"{host}:{int(match[2])}" if match[2] else host
