@@ -125,6 +125,26 @@ def test_the_file_of_mail_that_a_failed_sync_refused_goes_only_after_the_next_co
         asyncio.run(scene(disk))
 
 
+def test_the_file_of_refused_mail_goes_although_the_next_commit_fails_too(tmp_path: Path) -> None:
+    async def scene(disk: FailingDisk) -> None:
+        store = await SqliteQueueStore.open(tmp_path, 3, clock_now=lambda: T0, direct=True, vfs=disk.name)
+        queue_id = store.new_id(T0)
+        content = await spooled(store, queue_id)
+        for refused in (a_message(store, queue_id=queue_id, content=content), a_message(store)):
+            disk.syncs_to_fail = 1
+            with pytest.raises(StoreUnavailable):
+                await store.accept(refused)
+            store._engine.open()
+            await asyncio.sleep(0)  # whoever was refused is told in the next turn
+        assert (tmp_path / "3" / queue_id).exists()
+        await accepted(store)
+        assert not (tmp_path / "3" / queue_id).exists()
+        await store.close()
+
+    with failing_disk("failing twice") as disk:
+        asyncio.run(scene(disk))
+
+
 def test_mail_whose_last_outcome_was_not_written_keeps_its_file(tmp_path: Path) -> None:
     async def scene(disk: FailingDisk) -> None:
         async with opened(tmp_path, disk.name) as store:

@@ -66,6 +66,8 @@ class QueueWrites:
         self._next_outbox = 1
         self._over: list[int] = []
         self._refused: list[QueueId] = []
+        """Grows at its end on the loop's thread; the writer's thread takes from the front what a commit has settled."""
+        self._weighed = 0
         self._unwanted: list[QueueId] = []
         self.accept: Verb[NewMessage, None] = Verb(self._accept_one, self._accept_many)
         self.settle: Verb[Settling, None] = Verb(self._settle_one, self._settle_many)
@@ -90,7 +92,7 @@ class QueueWrites:
 
     def begin_batch(self, connection: apsw.Connection) -> None:
         self._over.clear()
-        self._unwanted = []
+        self._weighed, self._unwanted = 0, []
         self._epoch_found = connection.execute("SELECT epoch FROM shard").get
 
     def finish_batch(self, connection: apsw.Connection, done: Sequence[Done]) -> None:
@@ -109,12 +111,14 @@ class QueueWrites:
             connection.execute("INSERT INTO outbox (number, entries) VALUES (?, ?)", row)
             self._next_outbox += 1
         if self._refused:
-            refused, self._refused = self._refused, []
+            refused = self._refused.copy()
             # One that was refused because it is here already keeps its file.
             self._unwanted = [id for id in refused if queue_reads.content_of(connection, to_number(id)) is None]
+            self._weighed = len(refused)
 
     def after_commit(self, done: Sequence[Done]) -> None:
         """Now the files may go: of messages that are over, and of those whose acceptance failed before."""
+        del self._refused[: self._weighed]
         if self._over or self._unwanted:
             ids = [*map(from_number, self._over), *self._unwanted]
             self._threads.remove([str(self._folder / queue_id) for queue_id in ids])
