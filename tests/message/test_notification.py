@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from postroad.message.notification import Action, NotificationRequest, compose, envelope_for
 from postroad.message.plain_words import explain
 from postroad.message.report_fields import clean, field, from_xtext, original_recipient, to_utf8_xtext
+from postroad.message.trace import date_text
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.enhanced_status import EnhancedStatus
-from postroad.vocabulary.envelope import BodyType, Envelope, Notify, Recipient
+from postroad.vocabulary.envelope import BodyType, DeliverBy, Envelope, Notify, Recipient
 from postroad.vocabulary.limits import NOTIFICATION_CONTENT_BYTES, NOTIFICATION_HEADER_BYTES
 from postroad.vocabulary.outcome import Fate, Outcome
 
@@ -369,3 +370,22 @@ def test_every_status_has_plain_words() -> None:
             what, advice = explain(EnhancedStatus(5, subject, detail))
             assert what.endswith(".")
             assert advice.endswith(".")
+
+
+def test_the_time_it_was_to_be_there_by_stands_in_the_report() -> None:
+    asked = request(envelope=Envelope(ANN, (BOB,), deliver_by=DeliverBy(3600, "R")))
+    octets = compose(asked)
+    deadline = date_text(asked.arrived_at + timedelta(hours=1))
+    assert f"Deliver-By-Date: {deadline}\r\n".encode() in octets
+
+
+def test_what_required_tls_is_reported_on_under_tls_and_without_its_body() -> None:
+    content = b"Subject: secret\r\n\r\nthe body\r\n"
+    asked = request(
+        envelope=Envelope(ANN, (BOB,), ret="FULL", require_tls=True), content=content, content_is_whole=True
+    )
+    octets = compose(asked)
+    assert b"Subject: secret" in octets
+    assert b"the body" not in octets
+    envelope = envelope_for(asked, octets)
+    assert (envelope.require_tls, envelope.ret) == (True, "HDRS")

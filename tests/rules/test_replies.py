@@ -6,13 +6,16 @@ from postroad.rules.replies import (
     Lacking,
     NextHop,
     lacking,
+    lacking_promise,
+    limits_of,
     outcome_of,
     outcome_of_cut,
     outcome_of_lacking,
     wants_another_transaction,
 )
 from postroad.vocabulary.address import Mailbox
-from postroad.vocabulary.envelope import BodyType, Recipient
+from postroad.vocabulary.endpoint import TlsFacts
+from postroad.vocabulary.envelope import BodyType, DeliverBy, Recipient
 from postroad.vocabulary.outcome import Fate
 from postroad.vocabulary.reply import reply
 
@@ -77,3 +80,41 @@ def test_the_sender_learns_what_was_lacking(lack: Lacking, status: str) -> None:
     outcome = outcome_of_lacking(BOB, lack, MX, size_bytes=1000, extensions={"SIZE": "500"})
     assert (outcome.fate, str(outcome.status)) == (Fate.FAILED, status)
     assert "mx.b.example" in outcome.text
+
+
+SECURE = TlsFacts("TLSv1.3", "x", verified=True)
+
+
+@pytest.mark.parametrize(
+    ("extensions", "tls", "expected"),
+    [
+        ({"REQUIRETLS": ""}, SECURE, None),
+        ({}, SECURE, Lacking.SECRECY),
+        ({"REQUIRETLS": ""}, None, Lacking.SECRECY),
+        ({"REQUIRETLS": ""}, TlsFacts("TLSv1.3", "x"), Lacking.SECRECY),
+    ],
+)
+def test_what_requires_tls_goes_over_verified_tls_to_who_requires_it(
+    extensions: dict[str, str], tls: TlsFacts | None, expected: Lacking | None
+) -> None:
+    assert lacking_promise(extensions, tls=tls, require_tls=True, deliver_by=None) is expected
+    assert lacking_promise(extensions, tls=tls, require_tls=False, deliver_by=None) is None
+
+
+def test_mode_r_needs_a_hop_that_keeps_the_time() -> None:
+    by = DeliverBy(60, "R")
+    assert lacking_promise({}, tls=None, require_tls=False, deliver_by=by) is Lacking.TIME
+    assert lacking_promise({"DELIVERBY": "30"}, tls=None, require_tls=False, deliver_by=by) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "limits"),
+    [
+        ("MAILMAX=10 RCPTMAX=200", {"MAILMAX": 10, "RCPTMAX": 200}),
+        ("rcptmax=5", {"RCPTMAX": 5}),
+        ("MAILMAX=0 RCPTMAX=-1 X=1234567 Y= RCPTDOMAINMAX", {}),
+        ("", {}),
+    ],
+)
+def test_the_limits_of_a_server_are_read_where_they_can_be_kept(said: str, limits: dict[str, int]) -> None:
+    assert limits_of({"LIMITS": said}) == limits

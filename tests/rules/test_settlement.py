@@ -7,7 +7,7 @@ import pytest
 from postroad.rules.settlement import Decision, Past, age_text, decide
 from postroad.vocabulary.address import Mailbox, ReversePath
 from postroad.vocabulary.enhanced_status import EnhancedStatus
-from postroad.vocabulary.envelope import Notify, Recipient
+from postroad.vocabulary.envelope import DeliverBy, Notify, Recipient
 from postroad.vocabulary.outcome import Fate, Outcome
 from postroad.vocabulary.settings import RetrySettings
 
@@ -136,3 +136,66 @@ def test_the_queue_shows_the_reason_of_what_waits() -> None:
 )
 def test_ages_are_said_in_the_unit_people_would_use(age: timedelta, text: str) -> None:
     assert age_text(age) == text
+
+
+# ---- a time to be there by (RFC 2852), a time to begin (RFC 4865) ---------------------------------
+
+HOUR = timedelta(hours=1)
+
+
+def timed(age: timedelta, *outcomes: Outcome, **past: object) -> Decision:
+    facts: dict[str, object] = {"attempts": 1, "warned": False, **past}
+    keeps_time, reports = bool(facts.pop("keeps_time", False)), bool(facts.pop("reports", False))
+    return decide(
+        outcomes,
+        Past(ANN, T0, **facts),  # type: ignore[arg-type]
+        RETRY,
+        now=T0 + age,
+        jitter=0.0,
+        next_hop_reports=reports,
+        next_hop_keeps_time=keeps_time,
+    )
+
+
+@pytest.mark.parametrize("mode", ["R", "N"])
+def test_what_has_a_deadline_is_taken_up_when_it_comes(mode: str) -> None:
+    by = DeliverBy(7200, mode)
+    later = outcome(Fate.DEFERRED)
+    assert timed(HOUR, later, deliver_by=by, attempts=4).due_at == T0 + 2 * HOUR
+    assert timed(MINUTE, later, deliver_by=by).due_at == T0 + MINUTE + RETRY.waits[0]
+
+
+def test_mode_n_tells_of_the_delay_when_the_time_has_passed_and_goes_on() -> None:
+    later, told = outcome(Fate.DEFERRED), DeliverBy(7200, "N")
+    before = timed(HOUR, later, deliver_by=told)
+    assert (before.delays, before.warned) == ((), False)
+    after = timed(2 * HOUR, later, deliver_by=told)
+    assert [str(each.status) for each in after.delays] == ["4.4.7"]
+    assert (after.warned, after.remaining) == (True, (later.recipient,))
+    assert timed(5 * HOUR, later, deliver_by=told, warned=True).delays == ()
+
+
+def test_mode_n_with_a_late_time_is_told_then_and_not_after_four_hours() -> None:
+    later, told = outcome(Fate.DEFERRED), DeliverBy(8 * 3600, "N")
+    assert timed(5 * HOUR, later, deliver_by=told).delays == ()
+    assert timed(8 * HOUR, later, deliver_by=told).delays != ()
+
+
+def test_a_trace_reports_each_relay_but_to_who_wants_nothing() -> None:
+    plain, mute = outcome(Fate.RELAYED), outcome(Fate.RELAYED, "cat", Notify.NEVER)
+    decision = timed(MINUTE, plain, mute, deliver_by=DeliverBy(600, "R", True), keeps_time=True, reports=True)
+    assert decision.relays == (plain,)
+    assert timed(MINUTE, plain, deliver_by=DeliverBy(600, "R"), keeps_time=True).relays == ()
+
+
+def test_the_sender_hears_when_nobody_keeps_the_time_any_more() -> None:
+    plain = outcome(Fate.RELAYED)
+    assert timed(MINUTE, plain, deliver_by=DeliverBy(600, "N"), reports=True).relays == (plain,)
+    assert timed(MINUTE, plain, deliver_by=DeliverBy(600, "N"), keeps_time=True, reports=True).relays == ()
+
+
+def test_patience_begins_when_the_message_was_released() -> None:
+    released = T0 + 6 * DAY
+    waiting = timed(6 * DAY + HOUR, outcome(Fate.DEFERRED), release_at=released)
+    assert (waiting.due_at, waiting.delays) == (T0 + 6 * DAY + HOUR + RETRY.waits[0], ())
+    assert timed(11 * DAY, outcome(Fate.DEFERRED), release_at=released).due_at is None

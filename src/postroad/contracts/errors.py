@@ -41,3 +41,7 @@ class ConnectFailed(Exception):
 
 class TlsFailed(Exception):
     """The handshake failed; the text says why in words for people."""
+
+
+class CertificateRefused(TlsFailed):
+    """It failed because the certificate is not valid for the server's name: trying again will not help."""

@@ -63,7 +63,8 @@ def compose(request: NotificationRequest) -> bytes:
 
 def envelope_for(request: NotificationRequest, content: bytes) -> Envelope:
     """The envelope of a composed notification: from the null reverse-path, asking for no notification about
-    itself (RFC 3461 section 6.1, RFC 5321 section 4.5.5)."""
+    itself (RFC 3461 section 6.1, RFC 5321 section 4.5.5). What required TLS requires it for the report, too
+    (RFC 8689 section 5)."""
     reverse_path = request.envelope.reverse_path
     assert reverse_path is not None, "compose() has refused it"
     return Envelope(
@@ -72,6 +73,8 @@ def envelope_for(request: NotificationRequest, content: bytes) -> Envelope:
         body=BodyType.SEVEN_BIT if content.isascii() else BodyType.EIGHT_BIT_MIME,
         # Only To can hold what is not US-ASCII in the header.
         smtputf8=not reverse_path.is_ascii,
+        ret="HDRS" if request.envelope.require_tls else "",
+        require_tls=request.envelope.require_tls,
     )
 
 
@@ -102,12 +105,14 @@ def _header(request: NotificationRequest, boundary: str, parts: list[_Part]) -> 
 
 def _original(request: NotificationRequest) -> _Part:
     """The third part. The whole original is returned when the sender asked for it and something failed
-    (RFC 3461 section 4.3), and when it can stand in a part as it is; otherwise its header."""
+    (RFC 3461 section 4.3), and when it can stand in a part as it is; otherwise its header, as always where TLS
+    was required (RFC 8689 section 5)."""
     envelope = request.envelope
     content = request.content
     header = split_header(content)[0]
     if (
         envelope.ret == "FULL"
+        and not envelope.require_tls
         and Action.FAILED in request.actions
         and request.content_is_whole
         and len(content) <= NOTIFICATION_CONTENT_BYTES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from datetime import timedelta
 
 from postroad.message.notification_request import Action, NotificationRequest, action_of
 from postroad.message.plain_words import explain
@@ -128,6 +129,11 @@ def _per_message(request: NotificationRequest) -> str:
     if request.received_from:
         fields.append(field("Received-From-MTA", f"dns; {clean(request.received_from, utf8=False)}"))
     fields.append(field("Arrival-Date", date_text(request.arrived_at)))
+    deliver_by = request.envelope.deliver_by
+    if deliver_by is not None:
+        # RFC 2852 section 5.
+        deadline = request.arrived_at + timedelta(seconds=deliver_by.seconds)
+        fields.append(field("Deliver-By-Date", date_text(deadline)))
     return "".join(fields)
 
 

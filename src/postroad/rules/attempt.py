@@ -41,6 +41,8 @@ NO_ANSWER = EnhancedStatus(4, 4, 1)
 DNS_FAILED = EnhancedStatus(4, 4, 3)
 NO_SUCH_DOMAIN = EnhancedStatus(5, 1, 2)
 TLS_NOT_POSSIBLE = EnhancedStatus(4, 7, 5)
+REQUIRETLS_NEEDED = EnhancedStatus(5, 7, 30)
+"""REQUIRETLS support required (RFC 8689 section 6)."""
 _NO_MAIL_HERE = (521, 556)
 
 
@@ -122,9 +124,10 @@ class Walk:
         asked, self._asked = self._asked, ()
         self._take_level({host: found.get(host, ()) for host in asked})
 
-    def failed(self, text: str, *, reply: Reply | None = None, tls: bool = False) -> None:
+    def failed(self, text: str, *, reply: Reply | None = None, tls: bool = False, insecure: bool = False) -> None:
         """The answer to a Connect that led to no mail being taken: refused, timed out, a greeting or EHLO that
-        said no (`reply`), cut before the end of the data; or (`tls`) the handshake broke."""
+        said no (`reply`), cut before the end of the data; or (`tls`) the handshake broke; or (`insecure`) mail that
+        requires TLS cannot go there, today or tomorrow."""
         target, self._current = self._current, None
         assert target is not None, "nothing was being tried"
         if tls and target.tls and self._clear_allowed:
@@ -134,6 +137,9 @@ class Walk:
             return
         words = "" if reply is None else str(reply)
         address = target.remote.address
+        if insecure:
+            self._permanent = NoWay(Fate.FAILED, REQUIRETLS_NEEDED, text, target.host, address)
+            return
         if reply is not None and reply.code in _NO_MAIL_HERE:
             self._permanent = NoWay(Fate.FAILED, status_of(reply), text, target.host, address, words)
             return

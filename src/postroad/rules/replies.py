@@ -1,6 +1,7 @@
 """What a next hop's replies mean for the recipients, and what it must be able to do for a message.
 
-Pure. RFC 5321 sections 4.2.1 and 4.5.3.1.10, RFC 1870 section 6.1, RFC 6152 section 3, RFC 6531 section 3.5.
+Pure. RFC 5321 sections 4.2.1 and 4.5.3.1.10, RFC 1870 section 6.1, RFC 6152 section 3, RFC 6531 section 3.5,
+RFC 2852 section 4.1, RFC 8689 section 4.2.1, RFC 9422 section 3.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from enum import Enum
 
 import msgspec
 
-from postroad.rules.attempt import status_of
+from postroad.rules.attempt import REQUIRETLS_NEEDED, status_of
+from postroad.rules.deliver_by import TOO_LATE, hop_keeps_time
 from postroad.rules.mx_order import NoWay
+from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.enhanced_status import EnhancedStatus
-from postroad.vocabulary.envelope import BodyType, Recipient
+from postroad.vocabulary.envelope import BodyType, DeliverBy, Recipient
 from postroad.vocabulary.outcome import Fate, Outcome
 from postroad.vocabulary.reply import Reply
 
@@ -73,6 +76,8 @@ class Lacking(Enum):
     EIGHT_BIT = "takes no 8-bit content (8BITMIME)"
     BINARY = "takes no binary content (BINARYMIME)"
     UTF8 = "takes no internationalised addresses or header fields (SMTPUTF8)"
+    TIME = "does not promise to return the message in time (DELIVERBY)"
+    SECRECY = "was not reached in the way that this message requires (REQUIRETLS)"
 
 
 _STATUS = {
@@ -80,6 +85,8 @@ _STATUS = {
     Lacking.EIGHT_BIT: EnhancedStatus(5, 6, 3),
     Lacking.BINARY: EnhancedStatus(5, 6, 3),
     Lacking.UTF8: EnhancedStatus(5, 6, 7),
+    Lacking.TIME: TOO_LATE,
+    Lacking.SECRECY: REQUIRETLS_NEEDED,
 }
 
 
@@ -99,6 +106,28 @@ def lacking(extensions: Mapping[str, str], *, size_bytes: int, body: BodyType, s
     if body is BodyType.BINARY_MIME:
         return Lacking.BINARY  # we send by DATA, which cannot carry it (RFC 3030 section 3)
     return None
+
+
+def lacking_promise(
+    extensions: Mapping[str, str], *, tls: TlsFacts | None, require_tls: bool, deliver_by: DeliverBy | None
+) -> Lacking | None:
+    """What the server cannot promise for a message: to keep it secret onward (RFC 8689 section 4.2.1), to have it
+    there or back in the time that is left (RFC 2852 section 4.1.4). `tls` is what the connection has."""
+    if require_tls and (tls is None or not tls.verified or "REQUIRETLS" not in extensions):
+        return Lacking.SECRECY
+    if deliver_by is not None and not hop_keeps_time(deliver_by, extensions.get("DELIVERBY")):
+        return Lacking.TIME
+    return None
+
+
+def limits_of(extensions: Mapping[str, str]) -> dict[str, int]:
+    """The numbers of LIMITS (RFC 9422 section 3) that are ones we could obey: MAILMAX, RCPTMAX, RCPTDOMAINMAX."""
+    found: dict[str, int] = {}
+    for word in extensions.get("LIMITS", "").split():
+        name, _, value = word.partition("=")
+        if value.isascii() and value.isdigit() and len(value) <= 6 and int(value) > 0:
+            found[name.upper()] = int(value)
+    return found
 
 
 def outcome_of_lacking(

@@ -1,7 +1,7 @@
 """What follows from an attempt: who stays and until when, and what the sender is to be told.
 
 Pure: from the outcomes, the group's past and the settings to a `Decision`, which the services write down
-as one `Settlement` (RFC 5321 sections 4.5.4.1 and 6.1, RFC 3461 sections 4.1 and 5.2, RFC 3464).
+as one `Settlement` (RFC 5321 sections 4.5.4.1 and 6.1, RFC 3461 sections 4.1 and 5.2, RFC 3464, RFC 2852).
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec import structs
 
+from postroad.rules.deliver_by import deadline_of
 from postroad.rules.retry import next_attempt_at
 from postroad.vocabulary.address import ReversePath
 from postroad.vocabulary.enhanced_status import EnhancedStatus
-from postroad.vocabulary.envelope import Notify, Recipient
+from postroad.vocabulary.envelope import DeliverBy, Notify, Recipient
 from postroad.vocabulary.outcome import Fate, Outcome
 from postroad.vocabulary.reply import printable
 from postroad.vocabulary.settings import RetrySettings
@@ -25,12 +27,24 @@ _NOTHING_SAID = EnhancedStatus(4, 0, 0)
 
 
 class Past(msgspec.Struct, frozen=True):
-    """What happened to the group before. `attempts` counts the one just made."""
+    """What happened to the group before. `attempts` counts the one just made; `release_at` is when the first
+    could be made, where that was not at once (RFC 4865)."""
 
     reverse_path: ReversePath
     queued_at: datetime
     attempts: int
     warned: bool
+    deliver_by: DeliverBy | None = None
+    release_at: datetime | None = None
+
+    @property
+    def began_at(self) -> datetime:
+        """From when on patience is counted."""
+        return self.queued_at if self.release_at is None else max(self.queued_at, self.release_at)
+
+    @property
+    def deadline(self) -> datetime | None:
+        return None if self.deliver_by is None else deadline_of(self.deliver_by, self.queued_at)
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -68,17 +82,21 @@ def decide(
     now: datetime,
     jitter: float,
     next_hop_reports: bool = False,
+    next_hop_keeps_time: bool = False,
 ) -> Decision:
     """What follows from the outcomes of one attempt, one outcome for each recipient of the group.
 
     `next_hop_reports` tells that the next hop knows DSN and was given NOTIFY: it reports the success of
-    what it took over, we do not (RFC 3461 section 5.2.2). Nobody is told anything about a message with
-    the null reverse-path (RFC 5321 section 6.1).
+    what it took over, we do not (RFC 3461 section 5.2.2); `next_hop_keeps_time` that it was given BY=. Nobody is
+    told anything about a message with the null reverse-path (RFC 5321 section 6.1).
     """
     deferred = tuple(o for o in outcomes if o.fate is Fate.DEFERRED)
     due_at = None
     if deferred:
-        due_at = next_attempt_at(retry, attempts=past.attempts, queued_at=past.queued_at, now=now, jitter=jitter)
+        due_at = next_attempt_at(retry, attempts=past.attempts, queued_at=past.began_at, now=now, jitter=jitter)
+        deadline = past.deadline
+        if due_at is not None and deadline is not None and now < deadline:
+            due_at = min(due_at, deadline)  # something is to be done or said at that moment
         if due_at is None:
             outcomes = tuple(_given_up(o, past, now) if o.fate is Fate.DEFERRED else o for o in outcomes)
             deferred = ()
@@ -86,7 +104,7 @@ def decide(
     if past.reverse_path is None:
         return Decision(outcomes, tuple(o.recipient for o in deferred), due_at, past.attempts, past.warned, last)
 
-    warn = bool(deferred) and not past.warned and now - past.queued_at >= retry.warn_after
+    warn = bool(deferred) and not past.warned and now >= _warn_at(past, retry)
     return Decision(
         outcomes,
         remaining=tuple(o.recipient for o in deferred),
@@ -96,14 +114,41 @@ def decide(
         warned=past.warned or warn,
         last=last,
         failures=tuple(o for o in outcomes if o.fate is Fate.FAILED and _wants(o.recipient, Notify.FAILURE)),
-        delays=tuple(o for o in deferred if _wants(o.recipient, Notify.DELAY)) if warn else (),
+        delays=_late(deferred, past) if warn else (),
         deliveries=tuple(o for o in outcomes if o.fate is Fate.DELIVERED and _wants(o.recipient, Notify.SUCCESS)),
         relays=tuple(
             o
             for o in outcomes
-            if o.fate is Fate.RELAYED and not next_hop_reports and _wants(o.recipient, Notify.SUCCESS)
+            if o.fate is Fate.RELAYED
+            and (
+                (not next_hop_reports and _wants(o.recipient, Notify.SUCCESS))
+                or _traces(past.deliver_by, next_hop_keeps_time, o.recipient)
+            )
         ),
     )
+
+
+def _warn_at(past: Past, retry: RetrySettings) -> datetime:
+    """Who asked to be told at a time of their own is told then, and not before (RFC 2852 section 4.1.4, mode N)."""
+    deadline = past.deadline
+    if deadline is not None and past.deliver_by is not None and past.deliver_by.mode == "N":
+        return deadline
+    return past.began_at + retry.warn_after
+
+
+def _late(deferred: tuple[Outcome, ...], past: Past) -> tuple[Outcome, ...]:
+    told = tuple(o for o in deferred if _wants(o.recipient, Notify.DELAY))
+    if past.deliver_by is None or past.deliver_by.mode != "N":
+        return told
+    return tuple(structs.replace(o, status=EXPIRED) for o in told)
+
+
+def _traces(deliver_by: DeliverBy | None, next_hop_keeps_time: bool, recipient: Recipient) -> bool:
+    """A relay that the sender hears of: each, if a trace was asked for, and the one after which nobody keeps the
+    time any more (RFC 2852 section 4.1.4)."""
+    if deliver_by is None or Notify.NEVER in recipient.notify:
+        return False
+    return deliver_by.trace or not next_hop_keeps_time
 
 
 def age_text(age: timedelta) -> str:
@@ -131,7 +176,7 @@ def _given_up(outcome: Outcome, past: Past, now: datetime) -> Outcome:
     (RFC 3464 section 2.3.4).
     """
     status = EXPIRED if outcome.status == _NOTHING_SAID else outcome.status
-    waited = age_text(now - past.queued_at)
+    waited = age_text(now - past.began_at)
     text = f"Given up after {past.attempts} attempts in {waited}."
     if outcome.text:
         text = f"{text} The last one: {outcome.text}"

@@ -27,6 +27,7 @@ from postroad.contracts.mailbox_store import MailboxStore
 from postroad.contracts.network import Network
 from postroad.contracts.queue_store import NewMessage, QueueStore, Settlement, Work
 from postroad.contracts.resolver import Resolver
+from postroad.rules.deliver_by import is_too_late, returned
 from postroad.rules.mx_order import Ourselves
 from postroad.rules.routing import group_recipients, split_moved
 from postroad.services.hold_lane import HoldLane
@@ -153,7 +154,7 @@ class Delivery:
 
     def snapshot(self) -> list[dict[str, str | int]]:
         """For `status`: what is in hand, a line for each destination."""
-        in_hand = Counter(destination for _, destination in self._held)
+        in_hand = Counter(parcel.lane_key for parcel in self._held.values())
         lines: list[dict[str, str | int]] = []
         for lane in self._lanes if self._is_running else ():
             waiting = len(lane.waiting)
@@ -161,11 +162,11 @@ class Delivery:
                 {
                     "destination": str(lane.destination),
                     "waiting": waiting,
-                    "in_flight": in_hand.pop(lane.destination, 0) - waiting,
+                    "in_flight": in_hand.pop(lane.key, 0) - waiting,
                     "connections": lane.slots,
                 }
             )
-        for destination, count in in_hand.items():
+        for (destination, _), count in in_hand.items():
             waiting = self._local.waiting if destination.kind is DestinationKind.MAILBOX else 0
             lines.append(
                 {
@@ -209,6 +210,7 @@ class Delivery:
         )
         around = Surroundings(
             network=world.network,
+            clock=world.clock,
             store=world.queue,
             sweep=SweepOnDemand(tasks),
             tasks=tasks,
@@ -326,6 +328,12 @@ class Delivery:
         except StoreUnavailable:
             staying, moved = work.recipients, ()
         parcel = Parcel(work)
+        release_at = work.envelope.release_at
+        if release_at is not None and release_at > self._world.clock.now():
+            # RFC 4865 section 4: not before, even if an administrator has made everything due.
+            self._held[parcel.key] = parcel
+            self._settling.write(parcel, _put_off(work, release_at))
+            return
         if not moved:
             self._take_up(parcel)
             return
@@ -352,6 +360,12 @@ class Delivery:
     def _take_up(self, parcel: Parcel) -> None:
         self._held[parcel.key] = parcel
         self._content_bytes += parcel.held_bytes
+        deliver_by = parcel.work.envelope.deliver_by
+        if deliver_by is not None and is_too_late(deliver_by, parcel.work.queued_at, self._world.clock.now()):
+            parcel.outcomes.extend(returned(recipient, deliver_by) for recipient in parcel.unsent)
+            parcel.unsent = ()
+            self._settling.conclude(parcel)
+            return
         if parcel.work.destination.kind is DestinationKind.MAILBOX:
             self._local.put(parcel)
         elif parcel.work.destination.kind is DestinationKind.HOLD:
@@ -387,6 +401,19 @@ class Delivery:
 
 
 _HERE = (DestinationKind.MAILBOX, DestinationKind.HOLD)
+
+
+def _put_off(work: Work, due_at: datetime) -> Settlement:
+    """Nothing was attempted and nothing changes but when it is due."""
+    return Settlement(
+        queue_id=work.queue_id,
+        destination=work.destination,
+        lease=work.lease,
+        remaining=work.recipients,
+        due_at=due_at,
+        attempts=work.attempts,
+        warned=work.warned,
+    )
 
 
 class _Over(Exception):

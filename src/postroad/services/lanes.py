@@ -17,7 +17,7 @@ from typing import Protocol
 
 from postroad.rules.mx_order import NoWay
 from postroad.rules.replies import outcome_of_no_way
-from postroad.services.parcel import NEVER_BEGAN, Parcel
+from postroad.services.parcel import NEVER_BEGAN, LaneKey, Parcel
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.enhanced_status import EnhancedStatus
 from postroad.vocabulary.limits import ATTEMPTS_AT_ONCE, CUTS_PER_ATTEMPT
@@ -42,10 +42,59 @@ class Sender(Protocol):
         ...
 
 
+class WorkSource(Protocol):
+    """Where a connection gets its groups from and brings their outcomes: a lane of the queue, or what drains a hold."""
+
+    waiting: deque[Parcel]
+
+    @property
+    def destination(self) -> Destination: ...
+
+    @property
+    def requires_tls(self) -> bool:
+        """All of its mail said REQUIRETLS: only a connection that RFC 8689 section 4.2.1 allows is of use."""
+        ...
+
+    @property
+    def wants_slot_back(self) -> bool:
+        """A connection without work is not to rest but to go."""
+        ...
+
+    def take(self) -> Parcel | None:
+        """The next group, or None."""
+        ...
+
+    def put_back(self, parcel: Parcel) -> bool:
+        """The connection ended under it. False: it will not be tried again in this attempt."""
+        ...
+
+    def concluded(self, parcel: Parcel) -> None:
+        """Everybody in it has an outcome."""
+        ...
+
+    def gone(self, parcel: Parcel) -> None:
+        """Its message is no longer in the store."""
+        ...
+
+    def is_ready(self, connection: Sender) -> None: ...
+
+    def stir(self) -> None:
+        """The new connection has taken what it can."""
+        ...
+
+    def has_room(self, connection: Sender, idle: bool) -> None:
+        """It found nothing to take and will take the next group that comes."""
+        ...
+
+    def is_busy(self, connection: Sender) -> None: ...
+
+    def is_over(self, connection: Sender) -> None: ...
+
+
 class Relaying(Protocol):
     """What runs one connection of a lane, from looking for a host to the goodbye."""
 
-    async def serve(self, lane: Lane) -> Failure | None: ...
+    async def serve(self, lane: WorkSource) -> Failure | None: ...
 
 
 class Failure:
@@ -59,11 +108,11 @@ class Failure:
 
 
 class Lane:
-    """One destination's work and connections. `take`, `put_back`, `concluded`, `is_ready`, `has_room` and
-    `is_over` are for its connections."""
+    """One destination's work and connections; mail with REQUIRETLS has a lane of its own. `take`, `put_back`,
+    `concluded`, `is_ready`, `has_room` and `is_over` are for its connections."""
 
-    def __init__(self, destination: Destination, lanes: Lanes) -> None:
-        self.destination = destination
+    def __init__(self, key: LaneKey, lanes: Lanes) -> None:
+        self.key = key
         self.waiting: deque[Parcel] = deque()
         self.slots = 0
         self.limit = lanes.connections_each
@@ -74,6 +123,14 @@ class Lane:
         self._lanes = lanes
 
     @property
+    def destination(self) -> Destination:
+        return self.key[0]
+
+    @property
+    def requires_tls(self) -> bool:
+        return self.key[1]
+
+    @property
     def opening(self) -> int:
         return self.slots - len(self.ready)
 
@@ -81,6 +138,15 @@ class Lane:
     def wants_slot_back(self) -> bool:
         """A connection without work is not to rest but to go: others wait for its slot, or all is to end."""
         return self._lanes.is_stopping or self._lanes.some_starve
+
+    def line_up(self, parcel: Parcel) -> None:
+        """Behind all of its priority or a higher one (RFC 6710 section 4.2), which nearly always is the end."""
+        waiting, priority = self.waiting, parcel.work.envelope.priority
+        if not waiting or waiting[-1].work.envelope.priority >= priority:
+            waiting.append(parcel)
+            return
+        before = next(n for n, each in enumerate(waiting) if each.work.envelope.priority < priority)
+        waiting.insert(before, parcel)
 
     def take(self) -> Parcel | None:
         """The next group, or None."""
@@ -177,7 +243,7 @@ class Lanes:
         self._tasks = tasks
         self._relaying = relaying
         self._errors = errors
-        self._lanes: dict[Destination, Lane] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
         self._starved: dict[Lane, None] = {}
         self._slots = 0
         self._serving: dict[asyncio.Task[None], Lane] = {}
@@ -191,11 +257,11 @@ class Lanes:
 
     def put(self, parcel: Parcel) -> None:
         """Take up a group: at once on a connection that has room, else when there is one."""
-        destination = parcel.work.destination
-        lane = self._lanes.get(destination)
+        key = parcel.lane_key
+        lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[destination] = Lane(destination, self)
-        lane.waiting.append(parcel)
+            lane = self._lanes[key] = Lane(key, self)
+        lane.line_up(parcel)
         if lane.idle:
             next(reversed(lane.idle)).feed()  # the one used last: the others may come to rest
         elif lane.willing:
@@ -266,7 +332,7 @@ class Lanes:
         self.stir(lane)
         if not lane.slots and not lane.waiting:
             self._starved.pop(lane, None)
-            self._lanes.pop(lane.destination, None)
+            self._lanes.pop(lane.key, None)
 
 
 _UNEXPECTED = NoWay(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from postroad.contracts.queue_store import NewMessage, QueueStore, StoredContent
+from postroad.contracts.queue_store import NewMessage, QueueStore, StoredContent, Work
 from postroad.message.notification import NotificationRequest, action_of, compose, envelope_for
 from postroad.message.trace import message_id_text
+from postroad.rules.deliver_by import deadline_of
 from postroad.rules.settlement import Decision
 from postroad.services.parcel import Parcel
 from postroad.vocabulary.envelope import Recipient
@@ -37,7 +38,7 @@ class Notifications:
         if not wanted:
             return ()
         content, is_whole = await self._beginning(parcel)
-        give_up_at = parcel.work.queued_at + retry.give_up_after
+        give_up_at = _give_up_at(parcel.work, retry)
         return tuple(self._compose(parcel, outcomes, content, is_whole, now, give_up_at) for outcomes in wanted)
 
     def _compose(
@@ -98,3 +99,12 @@ class Notifications:
             if size >= NOTIFICATION_HEADER_BYTES:
                 break
         return b"".join(pieces), size >= content.size_bytes
+
+
+def _give_up_at(work: Work, retry: RetrySettings) -> datetime:
+    envelope = work.envelope
+    began_at = work.queued_at if envelope.release_at is None else max(work.queued_at, envelope.release_at)
+    give_up_at = began_at + retry.give_up_after
+    if envelope.deliver_by is not None and envelope.deliver_by.mode == "R":
+        return min(give_up_at, deadline_of(envelope.deliver_by, work.queued_at))
+    return give_up_at

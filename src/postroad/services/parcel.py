@@ -13,6 +13,8 @@ from postroad.vocabulary.outcome import Outcome
 from postroad.vocabulary.queue_id import QueueId
 
 GroupKey: TypeAlias = tuple[QueueId, Destination]
+LaneKey: TypeAlias = tuple[Destination, bool]
+"""A destination, and whether its connections must be those that REQUIRETLS asks for (RFC 8689 section 4.2.1)."""
 
 
 class Parcel:
@@ -25,10 +27,11 @@ class Parcel:
     is_ascii    what reading large content through has shown
     began_s     the loop's time when it was taken up, NEVER_BEGAN before
     cuts        connections that ended under it
+    next_hop_reports, next_hop_keeps_time   the server that took it over was given NOTIFY, and BY=
     """
 
-    __slots__ = ("began_s", "content", "cuts", "held_bytes", "is_ascii", "key", "next_hop_reports", "outcomes",
-                 "remote", "remote_name", "tls", "unsent", "work")  # fmt: skip
+    __slots__ = ("began_s", "content", "cuts", "held_bytes", "is_ascii", "key", "next_hop_keeps_time",
+                 "next_hop_reports", "outcomes", "remote", "remote_name", "tls", "unsent", "work")  # fmt: skip
 
     def __init__(self, work: Work, content: bytes | StoredContent | None = None) -> None:
         self.work = work
@@ -44,10 +47,16 @@ class Parcel:
         self.remote_name = ""
         self.tls: TlsFacts | None = None
         self.next_hop_reports = False
+        self.next_hop_keeps_time = False
 
     @property
     def is_concluded(self) -> bool:
         return len(self.outcomes) >= len(self.work.recipients)
+
+    @property
+    def lane_key(self) -> LaneKey:
+        work = self.work
+        return work.destination, work.envelope.require_tls
 
     def in_memory(self) -> bytes | None:
         """The content as one piece of octets, if it is here and small."""

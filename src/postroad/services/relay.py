@@ -16,7 +16,7 @@ from postroad.contracts.resolver import Resolver
 from postroad.rules.attempt import DNS_FAILED, Connect, Lookup, Walk
 from postroad.rules.mx_order import UNROUTABLE, Hosts, NoWay, Ourselves, hosts_of_domain, literal_address
 from postroad.rules.routing import host_port
-from postroad.services.lanes import Failure, Lane
+from postroad.services.lanes import Failure, WorkSource
 from postroad.services.relay_connection import RelayConnection
 from postroad.services.relay_parts import End, Surroundings, TlsPlan
 from postroad.vocabulary.destination import Destination, DestinationKind
@@ -41,12 +41,14 @@ class Relay:
         self._ourselves = ourselves
         self._connections = 0
 
-    async def serve(self, lane: Lane) -> Failure | None:
+    async def serve(self, lane: WorkSource) -> Failure | None:
         """Run one connection of the lane, from the MX question to the goodbye.
 
         None when mail was served, or nothing waits any more; otherwise why no host took any.
         """
         way = _Way.to(lane.destination, self._settings)
+        if lane.requires_tls:
+            way.require_tls()
         hosts = await self._hosts(way)
         if isinstance(hosts, NoWay):
             return Failure(hosts)
@@ -70,7 +72,7 @@ class Relay:
             if end.served or not lane.waiting or (end.was_ready and not end.cut):
                 return None
             cut = cut or end.cut
-            walk.failed(end.text, reply=end.reply, tls=end.tls)
+            walk.failed(end.text, reply=end.reply, tls=end.tls, insecure=end.insecure)
 
     async def _hosts(self, way: _Way) -> Hosts | NoWay:
         if way.configured or literal_address(way.name) is not None:
@@ -99,7 +101,7 @@ class Relay:
         except DnsTemporary:
             return None
 
-    async def _talk(self, lane: Lane, step: Connect, way: _Way) -> End:
+    async def _talk(self, lane: WorkSource, step: Connect, way: _Way) -> End:
         self._connections += 1
         number = self._connections
         profile = way.profile if step.tls else structs.replace(way.profile, tls=TlsUse.NEVER)
@@ -134,6 +136,12 @@ class _Way:
         self.configured = configured
         self.verify = verify
         self.tls_at_once = profile.tls_active
+
+    def require_tls(self) -> None:
+        """RFC 8689 section 4.2.1: TLS with a certificate that is good for the host's name, whatever the settings say
+        of other mail."""
+        self.profile = structs.replace(self.profile, tls=TlsUse.REQUIRED)
+        self.verify = True
 
     @classmethod
     def to(cls, destination: Destination, settings: DeliverySettings) -> _Way:

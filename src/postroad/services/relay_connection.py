@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from postroad.contracts.errors import StoreUnavailable, TlsFailed
+from postroad.contracts.errors import CertificateRefused, StoreUnavailable, TlsFailed
 from postroad.contracts.queue_store import StoredContent
 from postroad.rules.replies import NextHop
-from postroad.services.lanes import Lane
+from postroad.services.lanes import WorkSource
 from postroad.services.relay_parts import End, Surroundings, TlsPlan
 from postroad.services.relay_transactions import Transactions
 from postroad.services.sweep import NEVER
@@ -39,7 +39,7 @@ class RelayConnection(asyncio.Protocol):
     def __init__(
         self,
         around: Surroundings,
-        lane: Lane,
+        lane: WorkSource,
         profile: ClientProfile,
         tls_plan: TlsPlan,
         *,
@@ -65,6 +65,7 @@ class RelayConnection(asyncio.Protocol):
         self._was_ready = False
         self._peer_left = False
         self._tls_required = profile.tls is TlsUse.REQUIRED
+        self._lacks_requiretls = False
         self._ended: Ended | None = None
         self._transactions = Transactions(
             connection=self,
@@ -158,7 +159,8 @@ class RelayConnection(asyncio.Protocol):
                 self._transport, self, server_name=plan.server_name, verify=plan.verify
             )
         except TlsFailed as error:
-            self._end_of_handshake = End(f"TLS with {self._host} failed: {error}", tls=True)
+            insecure = self._lane.requires_tls and isinstance(error, CertificateRefused)
+            self._end_of_handshake = End(f"TLS with {self._host} failed: {error}", tls=True, insecure=insecure)
             self._ended = Ended(Stage.TLS, str(error))
             return False
         finally:
@@ -220,6 +222,10 @@ class RelayConnection(asyncio.Protocol):
         if isinstance(event, LineSent | LineReceived):
             if self._around.listener is not None:
                 self._around.listener(self._number, "C" if isinstance(event, LineSent) else "S", event.text)
+        elif isinstance(event, Ready) and self._lane.requires_tls and "REQUIRETLS" not in event.extensions:
+            # RFC 8689 section 4.2.1: perhaps another host of the domain takes it.
+            self._lacks_requiretls = True
+            self._session.quit()
         elif isinstance(event, Ready):
             self._was_ready = True
             by = NextHop(self._host, self._remote.address)
@@ -245,6 +251,10 @@ class RelayConnection(asyncio.Protocol):
     def _verdict(self) -> End:
         ended = self._ended
         assert ended is not None, "a closed session has told why"
+        no_starttls = ended.stage is Stage.STARTTLS and "STARTTLS" not in self._session.extensions
+        if self._lacks_requiretls or (self._lane.requires_tls and no_starttls):
+            lacking = "REQUIRETLS" if self._lacks_requiretls else "STARTTLS"
+            return End(f"{self._host} does not offer {lacking}, which this message needs.", insecure=True)
         return End(
             f"{self._host} at {ended.stage.value}: {ended.reason}.",
             ended.reply,

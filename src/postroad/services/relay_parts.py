@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
+from postroad.contracts.clock import Clock
 from postroad.contracts.network import Network
-from postroad.contracts.queue_store import QueueStore
+from postroad.contracts.queue_store import StoredContent
 from postroad.services.lanes import Errors
 from postroad.services.sweep import Sweep
+from postroad.vocabulary.queue_id import QueueId
 from postroad.vocabulary.reply import Reply
 from postroad.vocabulary.settings import DeliverySettings
 
@@ -19,12 +22,21 @@ Listener = Callable[[int, str, str], None]
 """(connection number, "C" or "S", line): the conversation, for the demonstration and for tests."""
 
 
+class Contents(Protocol):
+    """Where the content of a group is that was not taken up with it."""
+
+    async def content(self, queue_id: QueueId) -> StoredContent:
+        """Raises StoreUnavailable; KeyError when there is no such message (any more)."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What every outgoing connection of one scheduler uses."""
 
     network: Network
-    store: QueueStore
+    clock: Clock
+    store: Contents
     sweep: Sweep
     tasks: asyncio.TaskGroup
     settings: DeliverySettings
@@ -44,7 +56,8 @@ class TlsPlan(msgspec.Struct, frozen=True):
 class End(msgspec.Struct, frozen=True):
     """How a connection ended: `text` and `reply` say why; `tls` that the handshake broke; `was_ready` that the
     session came about, `served` that at least one transaction was answered to the end, `cut` that it ended
-    under mail which went back to its lane."""
+    under mail which went back to its lane; `insecure` that mail for which TLS is required can never go there
+    (RFC 8689), as the host does not offer what it takes or cannot prove its name."""
 
     text: str
     reply: Reply | None = None
@@ -52,3 +65,4 @@ class End(msgspec.Struct, frozen=True):
     was_ready: bool = False
     served: bool = False
     cut: bool = False
+    insecure: bool = False

@@ -12,22 +12,25 @@ from collections.abc import Awaitable, Callable
 
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import StoredContent
+from postroad.rules.deliver_by import is_too_late, left_of, returned
 from postroad.rules.replies import (
     MAY_HAVE_IT,
     Lacking,
     NextHop,
     lacking,
+    lacking_promise,
+    limits_of,
     outcome_of,
     outcome_of_cut,
     outcome_of_lacking,
     wants_another_transaction,
 )
-from postroad.services.lanes import Lane, Sender
+from postroad.services.lanes import Sender, WorkSource
 from postroad.services.parcel import Parcel
 from postroad.services.relay_parts import Surroundings
 from postroad.vocabulary.endpoint import Endpoint, TlsFacts
 from postroad.vocabulary.enhanced_status import EnhancedStatus
-from postroad.vocabulary.envelope import BodyType, Recipient
+from postroad.vocabulary.envelope import BodyType, DeliverBy, Recipient
 from postroad.vocabulary.limits import TRANSACTIONS_IN_FLIGHT
 from postroad.vocabulary.outcome import Fate, Outcome
 from postroad.wire.smtp.client import ClientSession
@@ -60,7 +63,7 @@ class Transactions:
         self,
         *,
         connection: Sender,
-        lane: Lane,
+        lane: WorkSource,
         session: ClientSession,
         around: Surroundings,
         advance: Callable[[], None],
@@ -68,6 +71,7 @@ class Transactions:
         self._connection = connection
         self._lane = lane
         self._session = session
+        self._clock = around.clock
         self._store = around.store
         self._tasks = around.tasks
         self._errors = around.errors
@@ -93,6 +97,10 @@ class Transactions:
         self._remote = remote
         self._tls = tls
         self._reports = "DSN" in extensions
+        # RFC 9422 section 3.1
+        said = limits_of(extensions)
+        self._messages_max = min(self._messages_max, said.get("MAILMAX", self._messages_max))
+        self._recipients_max = min(self._recipients_max, said.get("RCPTMAX", self._recipients_max))
 
     @property
     def is_idle(self) -> bool:
@@ -140,6 +148,19 @@ class Transactions:
             return False
         work = parcel.work
         envelope = work.envelope
+        deliver_by = envelope.deliver_by
+        if deliver_by is not None or envelope.require_tls:
+            now = self._clock.now()
+            if deliver_by is not None and is_too_late(deliver_by, work.queued_at, now):
+                self._return_all(parcel, deliver_by)
+                return False
+            deliver_by = None if deliver_by is None else left_of(deliver_by, work.queued_at, now)
+            broken = lacking_promise(
+                self._extensions, tls=self._tls, require_tls=envelope.require_tls, deliver_by=deliver_by
+            )
+            if broken is not None:
+                self._fail_all(parcel, broken)
+                return False
         octets = parcel.in_memory()
         body, smtputf8 = envelope.body, envelope.smtputf8
         lack = lacking(self._extensions, size_bytes=work.size_bytes, body=body, smtputf8=smtputf8)
@@ -159,17 +180,32 @@ class Transactions:
         recipients = parcel.unsent[: self._recipients_max]
         parcel.unsent = parcel.unsent[self._recipients_max :]
         parcel.next_hop_reports = self._reports
+        parcel.next_hop_keeps_time = "DELIVERBY" in self._extensions
         if parcel.unsent:
             self._partial.appendleft(parcel)
         self._flights.append(Flight(parcel, recipients))
         self._begun += 1
         self._session.begin(
             OutgoingTransaction(
-                envelope.reverse_path, recipients, work.size_bytes, body, smtputf8, envelope.ret, envelope.envid
+                envelope.reverse_path,
+                recipients,
+                work.size_bytes,
+                body,
+                smtputf8,
+                envelope.ret,
+                envelope.envid,
+                envelope.require_tls,
+                deliver_by,
+                envelope.priority,
             ),
             octets,
         )
         return True
+
+    def _return_all(self, parcel: Parcel, deliver_by: DeliverBy) -> None:
+        parcel.outcomes.extend(returned(recipient, deliver_by) for recipient in parcel.unsent)
+        parcel.unsent = ()
+        self._conclude(parcel)
 
     def _fail_all(self, parcel: Parcel, lack: Lacking) -> None:
         for recipient in parcel.unsent:

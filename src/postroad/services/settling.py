@@ -78,11 +78,19 @@ class Settling:
         jitter = self._entropy.fraction() if any(each.fate is Fate.DEFERRED for each in outcomes) else 0.0
         decision = decide(
             outcomes,
-            Past(work.envelope.reverse_path, work.queued_at, work.attempts + 1, work.warned),
+            Past(
+                work.envelope.reverse_path,
+                work.queued_at,
+                work.attempts + 1,
+                work.warned,
+                work.envelope.deliver_by,
+                work.envelope.release_at,
+            ),
             self.retry,
             now=now,
             jitter=jitter,
             next_hop_reports=parcel.next_hop_reports,
+            next_hop_keeps_time=parcel.next_hop_keeps_time,
         )
         fact = Attempted(
             at=now,

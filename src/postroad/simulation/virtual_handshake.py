@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from postroad.contracts.errors import TlsFailed
+from postroad.contracts.errors import CertificateRefused, TlsFailed
 from postroad.simulation.virtual_way import Piece
 from postroad.vocabulary.endpoint import TlsFacts
 
@@ -89,19 +89,19 @@ class Handshake:
             self._say(Turn.SERVER_HELLO)
         elif piece.hello == Turn.SERVER_HELLO:
             if why := self._certificate_trouble():
-                self._fail(why)
+                self._fail(CertificateRefused(why))
             else:
                 self._say(Turn.FINISHED)
                 self._agree()
         else:
             self._agree()
 
-    def failed(self, why: str) -> None:
+    def failed(self, why: str | TlsFailed) -> None:
         """The connection is over; say so to whoever waits."""
         if not self.done.done():
-            self.done.set_exception(TlsFailed(why))
+            self.done.set_exception(TlsFailed(why) if isinstance(why, str) else why)
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str | TlsFailed) -> None:
         self.failed(why)
         self._end.close()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 
-from postroad.contracts.errors import TlsFailed
+from postroad.contracts.errors import CertificateRefused, TlsFailed
 from postroad.vocabulary.limits import DOMAIN_BYTES, TLS_HANDSHAKE_S, TLS_SHUTDOWN_S
 
 
@@ -102,6 +102,8 @@ async def start_tls(
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; ValueError is a name that cannot be one
         transport.abort()
         loop.call_soon(gate.shut, error)
+        if isinstance(error, ssl.SSLCertVerificationError):
+            raise CertificateRefused(explain(error))
         raise TlsFailed(explain(error))
     except BaseException:
         transport.abort()

@@ -34,6 +34,13 @@ def mail_line(transaction: OutgoingTransaction, extensions: dict[str, str]) -> b
         line += b" SMTPUTF8"
     if (transaction.ret or transaction.envid) and "DSN" in extensions:
         line += _parameter(b" RET=", transaction.ret) + _parameter(b" ENVID=", transaction.envid)
+    if transaction.deliver_by is not None and "DELIVERBY" in extensions:
+        by = transaction.deliver_by
+        line += b" BY=%d;%s%s" % (by.seconds, by.mode.encode(), b"T" if by.trace else b"")
+    if transaction.require_tls and "REQUIRETLS" in extensions:
+        line += b" REQUIRETLS"
+    if transaction.priority and "MT-PRIORITY" in extensions:
+        line += b" MT-PRIORITY=%d" % transaction.priority
     return line + b"\r\n"
 
 

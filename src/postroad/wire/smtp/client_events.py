@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from postroad.vocabulary.address import ReversePath
-from postroad.vocabulary.envelope import BodyType, Recipient
+from postroad.vocabulary.envelope import BodyType, DeliverBy, Recipient
 from postroad.vocabulary.reply import Reply
 
 
@@ -22,8 +22,9 @@ class TlsUse(Enum):
 
 class OutgoingTransaction(msgspec.Struct, frozen=True):
     """One mail transaction. At least one recipient. `size_bytes` is sent as SIZE= where it is announced;
-    `body`, `smtputf8`, and the DSN parameters likewise; what the server does not announce is left out
-    (whether it *may* be left out is decided before, by rules/attempt, from `Ready.extensions`)."""
+    `body`, `smtputf8`, the DSN parameters and the others likewise; what the server does not announce is left out
+    (whether it *may* be left out is decided before, by the rules, from `Ready.extensions`). `deliver_by` holds the
+    time that is left (RFC 2852 section 4.1.3); `priority` 0 is not said (RFC 6710 section 4.1)."""
 
     reverse_path: ReversePath
     recipients: tuple[Recipient, ...]
@@ -32,6 +33,9 @@ class OutgoingTransaction(msgspec.Struct, frozen=True):
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    require_tls: bool = False
+    deliver_by: DeliverBy | None = None
+    priority: int = 0
 
 
 class Ready(msgspec.Struct, frozen=True):
