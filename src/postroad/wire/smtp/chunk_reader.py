@@ -20,7 +20,10 @@ class ChunkReader(ContentMeasure):
     __slots__ = ("_held", "_is_binary", "announced_bytes", "chunks")
 
     def __init__(self, profile: ServerProfile, *, is_binary: bool) -> None:
-        super().__init__(profile)
+        self._line_bytes_max = profile.content_line_bytes
+        self._line_bytes = 0
+        self._bare_newline = self._nul = self._long_line = False
+        self.size_bytes = 0
         self._is_binary = is_binary
         self._held = b""
         self.chunks = self.announced_bytes = 0

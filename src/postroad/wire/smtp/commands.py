@@ -90,7 +90,7 @@ def parse_mail(
     size: int | None = None
     body, smtputf8, ret, envid = BodyType.SEVEN_BIT, False, "", ""
     auth: str | None = None
-    later: Later = {}
+    later: Later | None = None
     for keyword, value in split_parameters(rest).items():
         if keyword == "SIZE":
             size = read_size(value)
@@ -108,6 +108,7 @@ def parse_mail(
             # From strangers too: it is read, and means nothing (RFC 4954 section 5).
             auth = read_auth(value)
         else:
+            later = {} if later is None else later
             read_later(keyword, value, later, profile=profile, in_tls=in_tls, began_at=began_at)
     if size is not None and size > profile.message_bytes:
         raise SyntaxRefused(replies.TOO_LARGE)

@@ -20,15 +20,17 @@ _END = b"\r\n.\r\n"
 
 
 class ContentMeasure:
-    """What is noted of content however it comes: its size, and faults that are told at its end."""
+    """What is noted of content however it comes: its size, and faults that are told at its end. (A subclass sets the
+    fields itself: it is made for each message.)"""
 
     __slots__ = ("_bare_newline", "_line_bytes", "_line_bytes_max", "_long_line", "_nul", "size_bytes")
 
-    def __init__(self, profile: ServerProfile) -> None:
-        self._line_bytes_max = profile.content_line_bytes
-        self._line_bytes = 0
-        self._bare_newline = self._nul = self._long_line = False
-        self.size_bytes = 0
+    size_bytes: int
+    _bare_newline: bool
+    _line_bytes: int
+    _line_bytes_max: int
+    _long_line: bool
+    _nul: bool
 
     def _measure_lines(self, block: bytes) -> None:
         """Note a line that is too long: jump to the last LF within the longest allowed line, again and again.
@@ -66,10 +68,13 @@ class ContentReader(ContentMeasure):
     )
 
     def __init__(self, profile: ServerProfile) -> None:
-        super().__init__(profile)
         self._normalise = profile.bare_newline is BareNewline.NORMALISE
         self._size_bytes_max = profile.message_bytes
         self._raw_bytes_max = 2 * profile.message_bytes + CONTENT_OVERRUN_BYTES
+        self._line_bytes_max = profile.content_line_bytes
+        self._line_bytes = 0
+        self._bare_newline = self._nul = self._long_line = False
+        self.size_bytes = 0
         # The 354 stands where a line has just ended: a first line of "." is the end of an empty content.
         self._held = b"\r\n"
         self._skip = 2

@@ -53,7 +53,7 @@ _CONTENT, _CHUNK = Phase.CONTENT, Phase.CHUNK
 _STARTING_TLS, _TURNED, _CLOSED = Phase.STARTING_TLS, Phase.TURNED, Phase.CLOSED
 _MAIL, _RCPT = Verb.MAIL, Verb.RCPT
 _NEED_DATA, _NEED_ANSWER = Wait.NEED_DATA, Wait.NEED_ANSWER
-_STEPS = (RecipientGiven, SenderGiven, ContentAsked)
+_CREDENTIALS = (CredentialsGiven, SecretAsked, ProofGiven)
 _OWN_WORDS: dict[type, Reply] = {
     SenderGiven: replies.SENDER_OK,
     RecipientGiven: replies.RECIPIENT_OK,
@@ -107,11 +107,15 @@ class ServerSession(ServerContent):
         question = self._question
         assert question is not None, "no question is open"
         self._question = None
-        if isinstance(question, _STEPS):
-            self._answer_step(question, _OWN_WORDS[type(question)] if given is None else given)
+        kind = type(question)
+        if kind in _OWN_WORDS:
+            self._answer_step(question, _OWN_WORDS[kind] if given is None else given)  # type: ignore[arg-type]
+        elif kind is ContentEnded:
+            assert given is not None, "the end of the content wants a reply"
+            self._end_transaction(given)
         elif isinstance(question, Greeted):
             self._answer_greeting(question, given)
-        elif isinstance(question, CredentialsGiven | SecretAsked | ProofGiven):
+        elif isinstance(question, _CREDENTIALS):
             self._answer_credentials(given)
         elif isinstance(question, TurnAsked):
             self._answer_turn(question, given)
@@ -119,10 +123,7 @@ class ServerSession(ServerContent):
             self._answer_replaced(question, given)
         else:
             assert given is not None, f"{question} wants a reply"
-            if isinstance(question, ContentEnded):
-                self._end_transaction(given)
-            else:
-                self._out.append(given.wire)
+            self._out.append(given.wire)
         if given is not None and given.code == 421:
             self._close("closed by a 421")
         self._obey_closing()

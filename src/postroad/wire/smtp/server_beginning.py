@@ -12,7 +12,7 @@ from postroad.wire.smtp.commands import parse_greeting, refuse_argument
 from postroad.wire.smtp.events import Greeted
 from postroad.wire.smtp.parameters import SyntaxRefused
 from postroad.wire.smtp.server_core import ServerCore
-from postroad.wire.smtp.server_profile import ehlo_until, words_of
+from postroad.wire.smtp.server_profile import ehlo_until
 from postroad.wire.smtp.transitions import Phase, Verb, next_phase
 
 
@@ -38,7 +38,7 @@ class ServerBeginning(ServerCore):
         self._drop(question.verb)
         self._greeted = question
         profile = self._profile
-        words = words_of(profile)
+        words = self._words
         if question.verb == "HELO":
             accepted = words.helo
         else:

@@ -24,6 +24,7 @@ _CONTENT_ASKED = ContentAsked()
 _CHUNKS_ASKED = ContentAsked(by_chunks=True)
 _SENDER, _CLOSED = Phase.SENDER, Phase.CLOSED
 _DATA, _END_OF_DATA = Verb.DATA, Verb.END_OF_DATA
+_BINARY_MIME = BodyType.BINARY_MIME
 _INSIDE = (Phase.SENDER, Phase.RECIPIENTS, Phase.CHUNKS)
 
 
@@ -42,7 +43,7 @@ class ServerContent(ServerRarer):
             self._data_refused = True
             # RFC 2033 section 4.2 wants a 503 here.
             self._refuse("DATA", replies.RCPT_FIRST if self._profile.lmtp else replies.NO_VALID_RECIPIENTS)
-        elif transaction.sender.body is BodyType.BINARY_MIME:
+        elif transaction.sender.body is _BINARY_MIME:
             # RFC 3030 section 3
             self._data_refused = True
             self._refuse("DATA", replies.BINARY_BY_CHUNKS)
@@ -88,7 +89,7 @@ class ServerContent(ServerRarer):
         reader = self._chunks
         if reader is None:
             assert sender is not None
-            reader = ChunkReader(self._profile, is_binary=sender.body is BodyType.BINARY_MIME)
+            reader = ChunkReader(self._profile, is_binary=sender.body is _BINARY_MIME)
         reader.chunks += 1
         reader.announced_bytes += asked.size_bytes
         if reader.announced_bytes > self._profile.message_bytes:

@@ -53,6 +53,7 @@ class ServerCore:
         "_random",
         "_tls",
         "_transaction",
+        "_words",
     )
 
     def __init__(
@@ -67,6 +68,7 @@ class ServerCore:
         changed inside TLS. `random_octets` gives so many that nobody can guess: for SCRAM and CRAM-MD5. `began_at`,
         aware, is needed where the profile offers FUTURERELEASE."""
         self._profile = profile
+        self._words = words_of(profile)
         self._tls = tls
         self._lines = LineBuffer()
         self._out: list[bytes] = []
@@ -97,7 +99,7 @@ class ServerCore:
         if len(self._lines):
             self._refuse("", replies.SPOKEN_TOO_EARLY, close=True)
         else:
-            self._out.append(words_of(self._profile).greeting.wire)
+            self._out.append(self._words.greeting.wire)
 
     def data_to_send(self) -> bytes:
         out = self._out
@@ -170,7 +172,7 @@ class ServerCore:
             self._close(str(answer))
 
     def _is_offered(self, verb: Verb) -> bool:
-        return verb in words_of(self._profile).verbs[bool(self._identity)]
+        return verb in self._words.verbs[bool(self._identity)]
 
     def _demand(self, verb: Verb) -> None:
         """Raises SyntaxRefused: 502 where it is not offered."""

@@ -13,7 +13,6 @@ from postroad.wire.smtp.help_texts import HELP_TEXTS
 from postroad.wire.smtp.parameters import SyntaxRefused
 from postroad.wire.smtp.rarer_commands import parse_atrn, parse_etrn, parse_xclient
 from postroad.wire.smtp.server_auth import ServerAuth
-from postroad.wire.smtp.server_profile import words_of
 from postroad.wire.smtp.transitions import Verb
 
 
@@ -35,7 +34,7 @@ class ServerRarer(ServerAuth):
         self._out.append(replies.OK.wire)
 
     def _take_help(self, argument: bytes) -> None:
-        words, known = words_of(self._profile), bool(self._identity)
+        words, known = self._words, bool(self._identity)
         topic = argument.strip(b" ").upper()
         if not topic:
             self._out.append(words.help[known].wire)
@@ -86,4 +85,4 @@ class ServerRarer(ServerAuth):
             return
         self._greeted = None
         self._identity = self._profile.identity if question.login is None else question.login
-        self._move(Verb.XCLIENT, words_of(self._profile).greeting)
+        self._move(Verb.XCLIENT, self._words.greeting)
