@@ -97,6 +97,8 @@ async def open_transport(
             resolver=resolver,
             free_bytes=disk.free_bytes,
             user_name=_user_name,
+            entropy=SystemEntropy(),
+            channel_binding=identity.end_point,
         )
         reception = _reception(configuration, shared, queues[0], services[0], around)
         await opened.enter_async_context(reception)

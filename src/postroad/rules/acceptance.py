@@ -15,7 +15,9 @@ from enum import Enum
 from postroad.rules.networks import NameSet
 from postroad.rules.ruling import Ruling, answered, let_through, refused
 from postroad.vocabulary.address import Mailbox, ReversePath, path_text
+from postroad.vocabulary.limits import NETWORK_SHARE
 from postroad.vocabulary.reply import printable
+from postroad.vocabulary.story import Verdict
 
 
 class Place(Enum):
@@ -83,6 +85,7 @@ _NULL_PATH = let_through("sender", "a notification")
 _OWN = let_through("sender", "the account's own address")
 _OPEN = let_through("sender", "from another server")
 _LOGIN_FIRST = refused("sender", "no login", 530, "5.7.0", "Log in first (AUTH)")
+_NO_SUBMITTER = Verdict("submitter", "pass", "the submitter is not known")
 _BLOCKED_SENDER = refused("block_senders", "the sender is blocked", 550, "5.7.1", "Mail from this sender is refused")
 
 
@@ -129,6 +132,22 @@ def _not_yours(reverse_path: Mailbox, who: str) -> Ruling:
     )
 
 
+def judge_submitter(submitter: str | None, account: str, allowed: Collection[str]) -> Verdict | None:
+    """What is thought of MAIL's AUTH=, which says who handed the message in first (RFC 4954 section 5).
+
+    `submitter` is None where nothing was said and "" for AUTH=<>. It is believed of those who logged in, and of
+    their own addresses; of everybody else it counts as AUTH=<>. Never a reason to refuse.
+    """
+    if submitter is None:
+        return None
+    if not submitter:
+        return _NO_SUBMITTER
+    local_part, _, domain = submitter.rpartition("@")
+    if account and Mailbox(local_part.strip('"'), domain.lower()).key() in allowed:
+        return Verdict("submitter", "pass", f"submitted by {printable(submitter)}")
+    return Verdict("submitter", "pass", f"not believed to be submitted by {printable(submitter)}")
+
+
 def judge_blocked_sender(reverse_path: ReversePath, addresses: frozenset[str], domains: NameSet) -> Ruling | None:
     """The administrator's `block_senders`; None when there is nothing to say."""
     if reverse_path is not None and (reverse_path.key() in addresses or reverse_path.domain in domains):
@@ -148,17 +167,62 @@ TOO_MANY_SESSIONS = refused("sessions", "all sessions are taken", 421, "4.3.2", 
 TOO_MANY_OF_CLIENT = refused(
     "sessions_per_client", "too many sessions of one client", 421, "4.7.0", "Too many connections from your address"
 )
+TOO_MANY_OF_NETWORK = refused(
+    "sessions_per_network", "too many sessions of one network", 421, "4.7.0", "Too many connections from your network"
+)
+TOO_OFTEN = refused(
+    "connections_per_minute",
+    "too many connections of one client within a minute",
+    421,
+    "4.7.0",
+    "Too many connections from your address within a minute, try again in a minute",
+)
+TOO_OFTEN_OF_NETWORK = refused(
+    "connections_per_minute",
+    "too many connections of one network within a minute",
+    421,
+    "4.7.0",
+    "Too many connections from your network within a minute, try again in a minute",
+)
+SHUT_OUT = refused(
+    "recipient_guesses",
+    "too many refused recipients of one client, over all its connections",
+    421,
+    "4.7.0",
+    "Too many refused recipients from your address, try again in some minutes",
+)
 DISK_RESERVE = refused("disk", "little room is left on the disk", 452, "4.3.1", "Insufficient storage, try again later")
 
 
 def judge_connection(
-    *, sessions: int, sessions_max: int, of_client: int, of_client_max: int, exempt: bool
+    *,
+    sessions: int,
+    sessions_max: int,
+    of_client: int,
+    of_client_max: int,
+    exempt: bool,
+    of_network: int = 0,
 ) -> Ruling | None:
-    """Whether one more connection is served; the numbers count those that are there already."""
+    """Whether one more connection is served; the numbers count those that are there already. `of_network` are
+    sessions that have not logged in; their limit is NETWORK_SHARE times that of a client."""
     if sessions >= sessions_max:
         return TOO_MANY_SESSIONS
-    if of_client >= of_client_max and not exempt:
+    if exempt:
+        return None
+    if of_client >= of_client_max:
         return TOO_MANY_OF_CLIENT
+    if of_network >= of_client_max * NETWORK_SHARE:
+        return TOO_MANY_OF_NETWORK
+    return None
+
+
+def judge_rate(*, of_client: int, of_network: int, most: int) -> Ruling | None:
+    """Whether a client may connect once more; the numbers count its connections, and those of its network, within
+    the minute and without this one. `most` 0 is no limit."""
+    if most and of_client >= most:
+        return TOO_OFTEN
+    if most and of_network >= most * NETWORK_SHARE:
+        return TOO_OFTEN_OF_NETWORK
     return None
 
 

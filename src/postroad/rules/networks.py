@@ -68,3 +68,14 @@ def client_of(address: str) -> str:
     except ValueError:
         return address
     return str(IPv6Network((whole, 64), strict=False))
+
+
+@lru_cache(maxsize=CLIENT_FACTS_ENTRIES)
+def network_of(address: str) -> str:
+    """The network around a client, for limits on many clients of one hand: the /24 of an IPv4 address, the /48 of
+    an IPv6 address (what one site is given, RFC 6177 section 2). Other addresses are networks of their own."""
+    try:
+        whole = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ip_network((whole, 24 if whole.version == 4 else 48), strict=False))

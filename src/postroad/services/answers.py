@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
+from postroad.vocabulary.credentials import StoredSecret
 from postroad.vocabulary.reply import Reply
 
 
@@ -23,6 +24,13 @@ class Identified(NamedTuple):
     identity: str
 
 
+class SecretFound(NamedTuple):
+    """What SCRAM or CRAM-MD5 goes on with; `fake_salt` hides that there is no secret."""
+
+    secret: StoredSecret | None
+    fake_salt: bytes
+
+
 class Pending(NamedTuple):
     """The decision waits: when `future` is done, `then(future)` gives the answer.
 
@@ -35,4 +43,4 @@ class Pending(NamedTuple):
     though_gone: bool = False
 
 
-Answer: TypeAlias = Reply | Plain | Identified | Pending
+Answer: TypeAlias = Reply | Plain | Identified | SecretFound | Pending

@@ -1,45 +1,42 @@
-"""A name and a password: whose are they? For SMTP AUTH (RFC 4954) and POP3 alike.
+"""A name and a password, or a proof that it is known: whose are they? For SMTP AUTH (RFC 4954) and POP3 alike.
 
-An unknown name, a disabled account and a wrong password take the same time and get the same answer.
+An unknown name, a disabled account and a wrong password take the same time and get the same answer. A client that
+has been wrong too often is turned away before anything is looked up, hashed or compared.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 
 from postroad.contracts.directory import Account, Directory
 from postroad.contracts.passwords import Passwords
-from postroad.rules.networks import NetworkSet, client_of
+from postroad.rules.networks import NetworkSet
+from postroad.services.answers import SecretFound
+from postroad.services.guesses import Guesses
 from postroad.vocabulary.address import Mailbox
-from postroad.vocabulary.limits import AUTH_FAILURES_OF_CLIENT, AUTH_MEMORY_S, GUESSERS, PASSWORD_BYTES, PATH_BYTES
+from postroad.vocabulary.credentials import CramSecret, StoredSecret
+from postroad.vocabulary.limits import (
+    AUTH_DELAY_MAX_S,
+    AUTH_DELAY_S,
+    AUTH_FAILURES_OF_CLIENT,
+    AUTH_MEMORY_S,
+    PASSWORD_BYTES,
+    PATH_BYTES,
+)
+
+SUBMISSION_MECHANISMS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN", "LOGIN")
+"""For everybody, the strongest first."""
+
+ODMR_MECHANISMS = (*SUBMISSION_MECHANISMS, "CRAM-MD5")
+"""With what clients of RFC 2645 have had since 1999 (section 5.1.2), for the accounts that chose to keep its secret."""
+
+_SALT_BYTES = 16
 
 
 class TooManyGuesses(Exception):
     """This client has been wrong too often lately; nothing was checked."""
-
-
-class Guesses:
-    """Wrong passwords by client (`client_of`), whatever the connection. Networks in `exempt` are not counted."""
-
-    def __init__(self, exempt: NetworkSet) -> None:
-        self._exempt = exempt
-        self._wrong: dict[str, tuple[float, int]] = {}
-        """Since when, and how many; the client that was wrong last stands last."""
-
-    def too_many(self, address: str, now: float) -> bool:
-        since, count = self._wrong.get(client_of(address), (now, 0))
-        return count >= AUTH_FAILURES_OF_CLIENT and now - since < AUTH_MEMORY_S
-
-    def wrong(self, address: str, now: float) -> None:
-        if address in self._exempt:
-            return
-        client = client_of(address)
-        since, count = self._wrong.pop(client, (now, 0))
-        if now - since >= AUTH_MEMORY_S:
-            since, count = now, 0
-        self._wrong[client] = (since, count + 1)
-        if len(self._wrong) > GUESSERS:
-            del self._wrong[next(iter(self._wrong))]
 
 
 class Authentication:
@@ -48,17 +45,13 @@ class Authentication:
     def __init__(self, *, directory: Directory, passwords: Passwords, exempt: NetworkSet) -> None:
         self._directory = directory
         self._passwords = passwords
-        self._guesses = Guesses(exempt)
+        self._guesses = Guesses(most=AUTH_FAILURES_OF_CLIENT, memory_s=AUTH_MEMORY_S, exempt=exempt)
 
     async def log_in(self, client: str, name: str, password: str, authorization_id: str = "") -> Account | None:
         """`check` for somebody at the address `client`. Raises TooManyGuesses beside what `check` raises."""
-        loop = asyncio.get_running_loop()
-        if self._guesses.too_many(client, loop.time()):
-            raise TooManyGuesses
+        self._admit(client)
         account = await self.check(name, password, authorization_id)
-        if account is None:
-            self._guesses.wrong(client, loop.time())
-        return account
+        return self._counted(client, account)
 
     async def check(self, name: str, password: str, authorization_id: str = "") -> Account | None:
         """The account that logs in, or None.
@@ -73,9 +66,49 @@ class Authentication:
         if not 0 < len(password.encode("utf-8", "surrogatepass")) <= PASSWORD_BYTES or "\0" in password:
             stored, password = "", "-"
         right = await self._passwords.verify(name[:PATH_BYTES], stored, password)
-        if not right or account is None:
-            return None
-        if authorization_id and self._find(authorization_id) != account:
+        return self._acting(account, authorization_id) if right else None
+
+    def secret(self, client: str, mechanism: str, name: str) -> SecretFound:
+        """What the exchange of a client at this address goes on with. A name that is unknown, disabled or without
+        such a secret has none, and a salt that is its own for ever. Raises TooManyGuesses, StoreUnavailable."""
+        self._admit(client)
+        account = self._find(name)
+        found: StoredSecret | None = None
+        if account is not None and not account.disabled:
+            if mechanism == "CRAM-MD5":
+                found = CramSecret(account.cram_secret) if account.cram_secret else None
+            else:
+                found = account.scram
+        # Made also where it is not needed: the time it takes tells nothing.
+        salt = hmac.digest(self._directory.fake_salt_key(), name.strip().lower().encode(), hashlib.sha256)
+        return SecretFound(found, salt[:_SALT_BYTES])
+
+    def proven(self, client: str, name: str, right: bool, authorization_id: str = "") -> Account | None:
+        """The end of an exchange that began with `secret`: the account that logs in, or None when the proof is not
+        `right`, or the account has gone or been disabled meanwhile. Raises TooManyGuesses, StoreUnavailable."""
+        self._admit(client)
+        account = self._find(name)
+        if account is not None and account.disabled:
+            account = None
+        return self._counted(client, self._acting(account, authorization_id) if right else None)
+
+    def delay_s(self, client: str, failures: int) -> float:
+        """How long the answer to a wrong password waits: the longer, the more there were lately of this client, or
+        on its present connection (`failures`)."""
+        lately = self._guesses.count(client, asyncio.get_running_loop().time())
+        return min(AUTH_DELAY_S * 2.0 ** (max(failures, lately, 1) - 1), AUTH_DELAY_MAX_S)
+
+    def _admit(self, client: str) -> None:
+        if self._guesses.too_many(client, asyncio.get_running_loop().time()):
+            raise TooManyGuesses
+
+    def _counted(self, client: str, account: Account | None) -> Account | None:
+        if account is None:
+            self._guesses.wrong(client, asyncio.get_running_loop().time())
+        return account
+
+    def _acting(self, account: Account | None, authorization_id: str) -> Account | None:
+        if account is None or (authorization_id and self._find(authorization_id) != account):
             return None
         return account
 

@@ -46,6 +46,10 @@ class House(Protocol):
     @property
     def errands(self) -> Errands: ...
 
+    def vouched(self, connection: Connection) -> None:
+        """The client has logged in. Harmless when repeated."""
+        ...
+
     def left(self, connection: Connection) -> None:
         """The connection is over; called once for each."""
         ...

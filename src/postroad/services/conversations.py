@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from enum import Enum
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from postroad.contracts.network import Network
 from postroad.rules.networks import NetworkSet
@@ -16,35 +18,54 @@ from postroad.services.overload import Overload
 from postroad.services.sweep import Sweep
 
 
+class Standing(Enum):
+    """What the doorkeeper makes of a connection."""
+
+    OUTSIDE = "not counted"
+    ADMITTED = "one of the sessions"
+    VOUCHED = "one that has logged in"
+
+
+_OUTSIDE = (Standing.OUTSIDE, "")
+
+
 class Conversations:
     """Open inside `async with`; its tasks are waited for when the block ends.
 
     `overload` pauses the listeners it is told to watch while the loop lags.
     """
 
-    def __init__(self, *, network: Network, sessions_max: int, of_client_max: int, exempt: NetworkSet) -> None:
+    def __init__(
+        self, *, network: Network, sessions_max: int, of_client_max: int, exempt: NetworkSet, per_minute: int = 0
+    ) -> None:
         self.network = network
         self.overload = Overload()
         self.sweep = Sweep(self.overload.measured)
         self.stopping = False
-        self._door = Doorkeeper(sessions_max=sessions_max, of_client_max=of_client_max, exempt=exempt)
+        self._door = Doorkeeper(
+            sessions_max=sessions_max, of_client_max=of_client_max, exempt=exempt, per_minute=per_minute
+        )
         self._tasks = asyncio.TaskGroup()
-        self._sweeping: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._errands: Errands | None = None
-        self._connections: dict[Connection, bool] = {}
-        """Each with whether the doorkeeper counted it."""
+        self._connections: dict[Connection, tuple[Standing, str]] = {}
+        """Each with the address that it was counted under; a front end may have told another since."""
         self._empty = asyncio.Event()
         self._empty.set()
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
         self._errands = Errands(self._tasks)
-        self._sweeping = self._tasks.create_task(self.sweep.run())
+        self.run_beside(self.sweep.run())
         self.opened(self._errands)
         return self
 
     def opened(self, errands: Errands) -> None:
         """For a subclass: the loop runs now, and tasks have an owner."""
+
+    def run_beside(self, service: Coroutine[Any, Any, None]) -> None:
+        """Run it until the block ends; then it is cancelled, and may finish what it must."""
+        self._background.append(self._tasks.create_task(service))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -52,8 +73,8 @@ class Conversations:
         self.stopping = True
         for connection in tuple(self._connections):
             connection.abort()
-        assert self._sweeping is not None
-        self._sweeping.cancel()
+        for each in self._background:
+            each.cancel()
         await self._tasks.__aexit__(kind, error, trace)
 
     @property
@@ -68,18 +89,28 @@ class Conversations:
 
     def arrived(self, connection: Connection) -> None:
         """A connection was made; `admit` or a refusal follows, and `left` at its end."""
-        self._connections[connection] = False
+        self._connections[connection] = _OUTSIDE
         self._empty.clear()
 
-    def admit(self, connection: Connection) -> Ruling | None:
-        """None: it is one of the sessions now."""
-        ruling = self._door.admit(connection.remote.address)
-        self._connections[connection] = ruling is None
+    def admit(self, connection: Connection, *, ours: bool = True) -> Ruling | None:
+        """None: it is one of the sessions now. `ours` may take the last of them (`Doorkeeper.admit`)."""
+        address = connection.remote.address
+        ruling = self._door.admit(address, asyncio.get_running_loop().time(), ours=ours)
+        if ruling is None:
+            self._connections[connection] = (Standing.ADMITTED, address)
         return ruling
 
+    def vouched(self, connection: Connection) -> None:
+        """It has logged in. Harmless when repeated, or for one that has left."""
+        standing, address = self._connections.get(connection, _OUTSIDE)
+        if standing is Standing.ADMITTED:
+            self._connections[connection] = (Standing.VOUCHED, address)
+            self._door.vouched(address)
+
     def left(self, connection: Connection) -> None:
-        if self._connections.pop(connection, False):
-            self._door.leave(connection.remote.address)
+        standing, address = self._connections.pop(connection, _OUTSIDE)
+        if standing is not Standing.OUTSIDE:
+            self._door.leave(address, vouched=standing is Standing.VOUCHED)
         if not self._connections:
             self._empty.set()
 

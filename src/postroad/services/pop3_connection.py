@@ -20,7 +20,7 @@ from postroad.services.authentication import TooManyGuesses
 from postroad.services.connection import Connection, House
 from postroad.services.pop3_parts import Pop3Desk
 from postroad.vocabulary.endpoint import Endpoint, PeerFacts, TlsFacts
-from postroad.vocabulary.limits import AUTH_DELAY_S, AUTH_FAILURES
+from postroad.vocabulary.limits import AUTH_FAILURES
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.story import Entry, Fetched, Verdict
 from postroad.wire.pop3.events import (
@@ -179,6 +179,7 @@ class Pop3Connection(Connection):
     def _open(self, session: Pop3Session, account: Account, maildrop: Maildrop) -> None:
         self._account = account
         self._maildrop = maildrop
+        self._house.vouched(self)
         messages = maildrop.messages
         validity = maildrop.uid_validity
         session.opened(
@@ -193,7 +194,7 @@ class Pop3Connection(Connection):
         assert session is not None
         self._failures += 1
         self._note_refusal("PASS", name, f"-ERR {_WRONG}", Verdict("password", "reject", "wrong name or password"))
-        await asyncio.sleep(AUTH_DELAY_S * 2 ** (self._failures - 1))
+        await asyncio.sleep(self._desk.authentication.delay_s(self.remote.address, self._failures))
         if self.gone:
             return
         session.refuse(_WRONG, "AUTH")  # RFC 3206 section 5

@@ -16,9 +16,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from postroad.rules.acceptance import BLOCKED_CLIENT
+import msgspec
+
+from postroad.rules.acceptance import BLOCKED_CLIENT, SHUT_OUT
 from postroad.rules.networks import NetworkSet
 from postroad.rules.ruling import Ruling
+from postroad.services.authentication import SUBMISSION_MECHANISMS
 from postroad.services.conversations import Conversations
 from postroad.services.errands import Errands
 from postroad.services.reception_parts import Desk, Onward, ReceptionSettings, Stores, Surroundings
@@ -45,6 +48,7 @@ class Reception(Conversations):
             sessions_max=limits.sessions,
             of_client_max=limits.sessions_per_client,
             exempt=NetworkSet(limits.exempt),
+            per_minute=limits.connections_per_minute,
         )
         self._settings = settings
         self._stores = stores
@@ -54,6 +58,7 @@ class Reception(Conversations):
 
     def opened(self, errands: Errands) -> None:
         self._desk = Desk(self._settings, self._stores, self._around, self._onward, errands)
+        self.run_beside(self._desk.usage.run())
 
     # ---- for listeners ----------------------------------------------------------------------------
 
@@ -61,7 +66,15 @@ class Reception(Conversations):
         """The protocol factory of a listener in this role. Usable inside `async with` only."""
         assert self._desk is not None, "reception is not open yet"
         desk, profile = self._desk, self._profile_of(role)
-        return lambda: SmtpConnection(self, desk, role, profile, self._admit)
+
+        def connection() -> SmtpConnection:
+            nonlocal profile
+            binding = self._around.channel_binding()
+            if binding != profile.channel_binding:  # there is a new certificate
+                profile = msgspec.structs.replace(profile, channel_binding=binding)
+            return SmtpConnection(self, desk, role, profile, self._admit)
+
+        return connection
 
     def _profile_of(self, role: ListenerRole) -> ServerProfile:
         settings, limits = self._settings, self._settings.limits
@@ -69,7 +82,7 @@ class Reception(Conversations):
         return ServerProfile(
             hostname=settings.hostname,
             mail_requires_auth=by_login,
-            auth_offered=MECHANISMS if by_login else (),
+            auth_offered=self._mechanisms() if by_login else (),
             tls_available=settings.tls_available and role is not ListenerRole.LOCAL,
             message_bytes=limits.message_bytes,
             recipients_max=limits.recipients,
@@ -78,6 +91,9 @@ class Reception(Conversations):
             command_s=limits.command_s,
             bare_newline=settings.policy.bare_newline,
         )
+
+    def _mechanisms(self) -> tuple[str, ...]:
+        return MECHANISMS if self._around.entropy is None else SUBMISSION_MECHANISMS
 
     @property
     def messages(self) -> int:
@@ -96,8 +112,10 @@ class Reception(Conversations):
             ruling = Ruling(_NO_CREDENTIALS, BLOCKED_CLIENT.reply)
         elif not client.role.is_submission and address in self._desk.blocked_networks:
             ruling = BLOCKED_CLIENT  # RFC 5321 section 3.1: 554 instead of 220
+        elif not client.role.is_submission and self._guesses_addresses(address):
+            ruling = SHUT_OUT
         else:
-            ruling = self.admit(connection)
+            ruling = self.admit(connection, ours=client.role.is_submission)
         if ruling is None:
             return None
         assert ruling.reply is not None
@@ -112,3 +130,7 @@ class Reception(Conversations):
         )
         self._stores.ledger.record(Entry("", (), (refused,)))
         return ruling.reply
+
+    def _guesses_addresses(self, address: str) -> bool:
+        assert self._desk is not None
+        return self._desk.recipient_guesses.too_many(address, asyncio.get_running_loop().time())

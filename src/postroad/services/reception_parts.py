@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from postroad.contracts.clock import Clock
 from postroad.contracts.directory import Directory
+from postroad.contracts.entropy import Entropy
+from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.ledger import Ledger
 from postroad.contracts.network import Network
 from postroad.contracts.passwords import Passwords
 from postroad.contracts.queue_store import NewMessage, QueueStore
 from postroad.contracts.resolver import Resolver
 from postroad.rules.networks import NameSet, NetworkSet, split_clients
+from postroad.services.account_usage import AccountUsage
 from postroad.services.authentication import Authentication
 from postroad.services.client_lookups import ClientLookups
 from postroad.services.client_screen import ScreenPlan
+from postroad.services.doorkeeper import AccountSessions
 from postroad.services.errands import Errands
+from postroad.services.guesses import Guesses
 from postroad.vocabulary.envelope import Recipient
+from postroad.vocabulary.limits import REFUSED_RECIPIENTS_MEMORY_S, REFUSED_RECIPIENTS_OF_CLIENT
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.settings import LimitSettings, PolicySettings
 
@@ -53,6 +60,10 @@ class Surroundings:
     resolver: Resolver
     free_bytes: Callable[[], int]
     user_name: Callable[[int], str | None]
+    entropy: Entropy | None = None
+    """Without it no mechanism is offered that needs a nonce."""
+    channel_binding: Callable[[], bytes] = bytes
+    """tls-server-end-point of the certificate now in use (RFC 5929 section 4); empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +103,22 @@ class Desk:
         self.blocks_senders = bool(policy.block_senders)
         self.screen_plan = ScreenPlan.of(policy, blocked_names)
         self.lookups = ClientLookups(resolver=around.resolver, hostname=settings.hostname, errands=errands)
-        self.authentication = Authentication(
-            directory=stores.directory, passwords=stores.passwords, exempt=NetworkSet(settings.limits.exempt)
+        exempt = NetworkSet(settings.limits.exempt)
+        self.authentication = Authentication(directory=stores.directory, passwords=stores.passwords, exempt=exempt)
+        self.recipient_guesses = Guesses(
+            most=REFUSED_RECIPIENTS_OF_CLIENT, memory_s=REFUSED_RECIPIENTS_MEMORY_S, exempt=exempt
         )
+        self.account_sessions = AccountSessions(settings.limits.account.connections)
+        self.usage = AccountUsage(
+            directory=stores.directory,
+            clock=around.clock,
+            defaults=settings.limits.account,
+            troubled=_say_counters_wait,
+        )
+        self.random_octets = None if around.entropy is None else around.entropy.token
+
+
+def _say_counters_wait(failure: StoreUnavailable) -> None:
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": "what accounts have sent cannot be written down now", "exception": failure}
+    )

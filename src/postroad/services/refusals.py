@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+from postroad.rules.acceptance import SHUT_OUT
 from postroad.rules.ruling import Ruling
 from postroad.services.answers import Answer, Pending
 from postroad.services.reception_parts import Desk
@@ -34,11 +37,20 @@ class Refusals:
         """A refusal that tells whether an address exists: whoever collects them is slowed down, then cut."""
         answer = self.refuse(stage, subject, ruling, path)
         self._guesses += 1
+        if self._client.is_stranger and self._is_shut_out():
+            return SHUT_OUT.reply or answer
         if self._guesses > REFUSED_RECIPIENTS:
             return _TOO_MANY_UNKNOWN
         if self._guesses > REFUSED_RECIPIENTS_DELAYED:
             return self.later(REFUSED_RECIPIENT_DELAY_S, answer)
         return answer
+
+    def _is_shut_out(self) -> bool:
+        """One more guess of this client's, over all its connections."""
+        guesses, address = self._desk.recipient_guesses, self._client.remote.address
+        now = asyncio.get_running_loop().time()
+        guesses.wrong(address, now)
+        return guesses.too_many(address, now)
 
     def later(self, delay_s: float, answer: Answer) -> Pending:
         return Pending(self._desk.errands.after(delay_s), lambda _: answer)

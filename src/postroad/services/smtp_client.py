@@ -101,17 +101,23 @@ class SmtpClient:
             self.account = ""
         self._facts = None
 
-    def allowed_senders(self) -> frozenset[str]:
-        """Keys of the addresses that the client's account may use: its own and those granted to it, as the
-        directory has them now; none when the account is gone or disabled. Raises StoreUnavailable."""
+    def record(self) -> Account | None:
+        """The client's account as the directory has it now; None when there is none, or it is gone or disabled.
+        Raises StoreUnavailable."""
         if not self.account:
-            return frozenset()
-        local_part, _, domain = self.account.rpartition("@")
+            return None
         if self.role is ListenerRole.LOCAL:
             account = self._desk.directory.account_by_unix_user(self.unix_user)
         else:
+            local_part, _, domain = self.account.rpartition("@")
             account = self._desk.directory.account(Mailbox(local_part.strip('"'), domain))
-        if account is None or account.disabled:
+        return None if account is None or account.disabled else account
+
+    def allowed_senders(self) -> frozenset[str]:
+        """Keys of the addresses that the client's account may use: its own and those granted to it, as the
+        directory has them now; none when the account is gone or disabled. Raises StoreUnavailable."""
+        account = self.record()
+        if account is None:
             return frozenset()
         if account is not self._allowed_of:
             self._allowed_of = account

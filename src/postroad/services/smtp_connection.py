@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.services.answers import Answer, Identified, Pending, Plain
+from postroad.services.answers import Answer, Identified, Pending, Plain, SecretFound
 from postroad.services.client_screen import ClientScreen
 from postroad.services.connection import Connection, House
 from postroad.services.reception_parts import Desk
@@ -71,7 +71,7 @@ class SmtpConnection(Connection):
         screen = ClientScreen(desk.screen_plan, desk.lookups, self.remote.address) if screened else None
         self._decisions = SmtpDecisions(desk, client, screen)
         self._over_at = self._loop.time() + desk.limits.session_s
-        self._smtp = ServerSession(self._profile, tls)
+        self._smtp = ServerSession(self._profile, tls, random_octets=desk.random_octets)
         return self._smtp
 
     def advance(self) -> tuple[Wait, bool]:
@@ -105,6 +105,9 @@ class SmtpConnection(Connection):
             session.answer(answer)
         elif isinstance(answer, Identified):
             session.authenticated(answer.identity)
+            self._house.vouched(self)
+        elif isinstance(answer, SecretFound):
+            session.give_secret(answer.secret, fake_salt=answer.fake_salt)
         return True
 
     @staticmethod
@@ -136,10 +139,12 @@ class SmtpConnection(Connection):
     def finished(self) -> None:
         if self._decisions is not None:
             self._decisions.content.cut(committing=self._pending is not None and self._pending.though_gone)
+            self._decisions.login.leave()
 
     def secured(self, facts: TlsFacts) -> None:
         assert self._decisions is not None
         self._decisions.client.tls_started(facts)
+        self._decisions.login.leave()
 
     def unsecured(self, reason: str) -> None:
         assert self._decisions is not None

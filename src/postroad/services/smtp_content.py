@@ -149,6 +149,8 @@ class SmtpContent:
         except StoreUnavailable as failure:
             transaction.drop()
             return self._not_stored(failure)
+        if transaction.tab is not None:
+            transaction.tab.charge()
         self._desk.messages += 1
         self._desk.onward.accepted(message)
         return Reply(250, (f"Ok: queued as {message.queue_id}",), _ACCEPTED)

@@ -6,33 +6,29 @@ answers are there at once; one that must wait for the DNS, a password or the com
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from postroad.contracts.directory import Account, DomainKind
-from postroad.contracts.errors import Busy, StoreUnavailable
+from postroad.contracts.errors import StoreUnavailable
 from postroad.message.trace import address_literal
 from postroad.rules import acceptance, client_policy
 from postroad.rules.acceptance import AccountState, Place
 from postroad.rules.ruling import Ruling
 from postroad.services.answers import Answer, Identified, Pending, Plain
-from postroad.services.authentication import TooManyGuesses
 from postroad.services.client_screen import ClientScreen
 from postroad.services.reception_parts import Desk
 from postroad.services.refusals import Refusals
 from postroad.services.smtp_client import SmtpClient
 from postroad.services.smtp_content import STORE_UNAVAILABLE, SmtpContent
+from postroad.services.smtp_login import SmtpLogin
 from postroad.services.transaction import Transaction
 from postroad.vocabulary.address import Mailbox, ReversePath, path_text
 from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.limits import (
-    AUTH_DELAY_S,
-    AUTH_FAILURES,
     DISK_RESERVE_BYTES,
 )
 from postroad.vocabulary.listener import ListenerRole
-from postroad.vocabulary.reply import Reply, reply
 from postroad.vocabulary.settings import WhoMayAsk
 from postroad.vocabulary.story import Verdict
 from postroad.wire.smtp.events import (
@@ -42,15 +38,13 @@ from postroad.wire.smtp.events import (
     ContentReceived,
     CredentialsGiven,
     Greeted,
+    ProofGiven,
     RecipientGiven,
+    SecretAsked,
     SenderGiven,
     TransactionDropped,
     VerifyAsked,
 )
-
-_AUTH_UNAVAILABLE = reply(454, "Temporary authentication failure", status="4.7.0")  # RFC 4954 section 6
-_AUTH_FAILED = reply(535, "Authentication credentials invalid", status="5.7.8")
-_AUTH_TOO_OFTEN = reply(421, "Too many failed logins, closing", status="4.7.0")
 
 
 class SmtpDecisions:
@@ -61,7 +55,7 @@ class SmtpDecisions:
         self.client = client
         self.refusals = Refusals(desk, client)
         self.content = SmtpContent(desk, client, self.refusals, screen)
-        self._auth_failures = 0
+        self.login = SmtpLogin(desk, client, self.refusals)
 
     def decide(self, event: Any) -> Answer:
         """The answer to any event. A store that fails is answered 451 4.3.0."""
@@ -78,32 +72,15 @@ class SmtpDecisions:
             self.content.screen.greeted(event.name)
         return Plain.ACCEPT
 
-    def _credentials(self, event: CredentialsGiven) -> Answer:
-        check = self._desk.authentication.log_in(
-            self.client.remote.address, event.name, event.password, event.authorization_id
-        )
-        return Pending(self._desk.errands.start(check), lambda done: self._checked(event.name, done))
+    def _log_in(self, answer: Answer) -> Answer:
+        if not isinstance(answer, Pending):
+            return self._known(answer)
+        return Pending(answer.future, lambda done: self._known(answer.then(done)))
 
-    def _checked(self, name: str, done: asyncio.Future[Account | None]) -> Answer:
-        try:
-            account = done.result()
-        except (Busy, StoreUnavailable):
-            return _AUTH_UNAVAILABLE
-        except TooManyGuesses:
-            return self._end_login(name)
-        if account is not None:
-            self.client.authenticated(str(account.address))
+    def _known(self, answer: Answer) -> Answer:
+        if isinstance(answer, Identified):
             self.content.screen = None  # a user of ours is no stranger, wherever it calls from
-            return Identified(str(account.address))
-        self._auth_failures += 1
-        if self._auth_failures >= AUTH_FAILURES:
-            return self._end_login(name)
-        self.refusals.note("AUTH", name, _AUTH_FAILED, Verdict("password", "reject", "wrong name or password"))
-        return self.refusals.later(AUTH_DELAY_S * 2 ** (self._auth_failures - 1), _AUTH_FAILED)
-
-    def _end_login(self, name: str) -> Reply:
-        self.refusals.note("AUTH", name, _AUTH_TOO_OFTEN, Verdict("password", "reject", "too many failed logins"))
-        return _AUTH_TOO_OFTEN
+        return answer
 
     def _verify(self, event: VerifyAsked) -> Answer:
         who = self._desk.settings.policy.vrfy
@@ -128,7 +105,7 @@ class SmtpDecisions:
     # ---- MAIL ------------------------------------------------------------------------------------
 
     def _sender(self, event: SenderGiven) -> Answer:
-        desk, path = self._desk, event.reverse_path
+        desk, client, path = self._desk, self.client, event.reverse_path
         if desk.free_bytes() < DISK_RESERVE_BYTES:
             ruling = acceptance.DISK_RESERVE
         else:
@@ -137,7 +114,17 @@ class SmtpDecisions:
             return self.refusals.refuse("MAIL", path_text(path), ruling, path)
         if self.content.screen is not None:
             self.content.screen.sender_given(path, path is not None and desk.directory.domain(path.domain) is not None)
-        self.content.transaction = Transaction(event, ruling.verdict)
+        transaction = Transaction(event, ruling.verdict)
+        account = client.record()
+        if account is not None:
+            tab = desk.usage.open_tab(account)
+            if isinstance(tab, Ruling):
+                return self.refusals.refuse("MAIL", path_text(path), tab, path)
+            transaction.tab = tab
+        submitter = acceptance.judge_submitter(event.auth, client.account, client.allowed_senders())
+        if submitter is not None:
+            transaction.note(submitter)
+        self.content.transaction = transaction
         return Plain.ACCEPT
 
     def _judge_sender(self, path: ReversePath) -> Ruling:
@@ -172,9 +159,14 @@ class SmtpDecisions:
         ruling = acceptance.judge_recipient(path.local_part, place, _state_of(account), may_relay)
         if ruling.reply is not None:
             return self.refusals.refuse_guess("RCPT", str(event.forward_path), ruling, event.forward_path)
-        if transaction.is_new(path.key() if account is not None else path):
-            transaction.recipients.append(Recipient(path, event.notify, event.original))
-            transaction.note(ruling.verdict)
+        identity = path.key() if account is not None else path
+        if transaction.has(identity):
+            return Plain.ACCEPT
+        over = transaction.tab.add_recipient() if transaction.tab is not None else None
+        if over is not None:
+            return self.refusals.refuse("RCPT", str(event.forward_path), over, event.forward_path)
+        transaction.add(identity, Recipient(path, event.notify, event.original))
+        transaction.note(ruling.verdict)
         return Plain.ACCEPT
 
     def _find(self, path: Mailbox) -> tuple[Mailbox, Place, Account | None]:
@@ -215,7 +207,9 @@ _DECISIONS: dict[type, Callable[[SmtpDecisions, Any], Answer]] = {
     ContentReceived: lambda self, event: self.content.received(event),
     ContentEnded: lambda self, event: self.content.ended(event),
     TransactionDropped: SmtpDecisions._dropped,
-    CredentialsGiven: SmtpDecisions._credentials,
+    CredentialsGiven: lambda self, event: self._log_in(self.login.credentials(event)),
+    SecretAsked: lambda self, event: self.login.secret(event),
+    ProofGiven: lambda self, event: self._log_in(self.login.proof(event)),
     VerifyAsked: SmtpDecisions._verify,
     CommandRefused: SmtpDecisions._command_refused,
 }

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from postroad.contracts.queue_store import NewMessage, StoredContent
+from postroad.services.account_usage import Tab
 from postroad.services.content_intake import ContentIntake
 from postroad.vocabulary.address import Mailbox, path_text
 from postroad.vocabulary.endpoint import PeerFacts
@@ -20,7 +21,7 @@ from postroad.wire.smtp.events import SenderGiven
 class Transaction:
     """From MAIL to the answer to the end of the data."""
 
-    __slots__ = ("_seen", "intake", "recipients", "screened", "sender", "verdicts")
+    __slots__ = ("_seen", "intake", "recipients", "screened", "sender", "tab", "verdicts")
 
     def __init__(self, sender: SenderGiven, verdict: Verdict) -> None:
         self.sender = sender
@@ -29,14 +30,17 @@ class Transaction:
         self.screened = False
         """The rules about the client let it through."""
         self.intake: ContentIntake | None = None
+        self.tab: Tab | None = None
+        """What it costs the account that sends it; None for strangers."""
         self._seen: set[Mailbox | str] = set()
 
-    def is_new(self, identity: Mailbox | str) -> bool:
-        """Whether this recipient was not given before; the same one many times is one delivery."""
-        if identity in self._seen:
-            return False
+    def has(self, identity: Mailbox | str) -> bool:
+        """Whether this recipient was given before; the same one many times is one delivery."""
+        return identity in self._seen
+
+    def add(self, identity: Mailbox | str, recipient: Recipient) -> None:
         self._seen.add(identity)
-        return True
+        self.recipients.append(recipient)
 
     def note(self, verdict: Verdict) -> None:
         """Keep a verdict for the story; what was said just before is not said again."""
@@ -92,3 +96,5 @@ class Transaction:
         """Nothing of it is kept."""
         if self.intake is not None:
             self.intake.discard()
+        if self.tab is not None:
+            self.tab.drop()

@@ -47,6 +47,24 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+def end_point(certificate: Path) -> bytes:
+    """tls-server-end-point of the first certificate in a PEM file (RFC 5929 section 4.1): its hash, made with the
+    hash function of its own signature, and with SHA-256 where that is MD5 or SHA-1. Empty where the signature uses
+    none (Ed25519), or the file cannot be read: then there is nothing to bind to."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+
+    try:
+        loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
+        function = loaded.signature_hash_algorithm
+    except (OSError, ValueError, UnsupportedAlgorithm):
+        return b""
+    if function is None:
+        return b""
+    return loaded.fingerprint(hashes.SHA256() if function.name in ("md5", "sha1") else function)
+
+
 def _no_password() -> str:
     raise ValueError("the key is encrypted; store it without a passphrase, readable by the mail user only")
 
@@ -76,6 +94,7 @@ class TlsIdentity:
         self._report = report
         self._marks = self._look()
         self._context = server_context(certificate, key)
+        self._end_point = end_point(certificate)
         self._looked_at = monotonic()
 
     def context(self) -> ssl.SSLContext:
@@ -88,9 +107,15 @@ class TlsIdentity:
                 self._marks = marks
                 try:
                     self._context = server_context(self._certificate, self._key)
+                    self._end_point = end_point(self._certificate)
                 except BadCertificate as error:
                     self._report(f"the certificate has changed and cannot be used, the old one stays: {error}")
         return self._context
+
+    def end_point(self) -> bytes:
+        """What SCRAM-SHA-256-PLUS binds to in the next handshake (`end_point`); never raises."""
+        self.context()
+        return self._end_point
 
     @cached_property
     def listener_context(self) -> ssl.SSLContext:
