@@ -92,6 +92,8 @@ CLIENT_CONTENT_S = 180.0
 """Each block of content, RFC 5321 section 4.5.3.2.5."""
 CLIENT_END_OF_DATA_S = 600.0
 """RFC 5321 section 4.5.3.2.6."""
+CLIENT_TURN_S = 600.0
+"""ATRN, RFC 2645 section 5.2.1: at least ten minutes; TURN and ETRN likewise."""
 CLIENT_QUIT_S = 5.0
 """Politeness only: nothing depends on the answer."""
 TLS_HANDSHAKE_S = 60.0
@@ -131,7 +133,7 @@ NOTIFICATION_CONTENT_BYTES = 65_536
 MESSAGE_ID_TEXT = 250
 """Octets of a Message-ID that go into the ledger (RFC 5322 section 3.6.4 sets no limit but the line's 998)."""
 
-# ---- MIME structure (RFC 2045, RFC 2046): what is over one of these is not parsed ---------------------------
+# ---- MIME structure (RFC 2045, RFC 2046): a message over one of these is not parsed ----------------
 
 MIME_PARTS = 10_000
 """Parts of one message, those inside parts counted."""
@@ -391,6 +393,12 @@ QUEUE_LISTED = 10_000
 
 TRACE_MESSAGES = 50
 """Messages, the latest, whose stories one `trace` by address tells."""
+
+PROXY_TEXT_BYTES = 107
+"""The longest PROXY header in text, with its CR LF (HAProxy's PROXY protocol, section 2.1)."""
+
+PROXY_TLV_BYTES = 4096
+"""Addresses and TLVs of a binary PROXY header; a proxy that passes a client certificate on needs some hundreds."""
 
 # ---- reception -----------------------------------------------------------------------------------
 
