@@ -2,6 +2,7 @@
 # make test    all tests; ARGS="-k queue -x" go to pytest
 # make lint    ruff and mypy, as CI runs them
 # make bench   the measurements
+# make fuzz    look for octets that break a parser; MINUTES=60 for all targets together
 # make peers   install the foreign mail programs some tests talk to (Debian, root)
 # make docs    write the pages that are made from the source
 # make lock    compile the requirements*.lock files anew from pyproject.toml
@@ -10,12 +11,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
 JOBS   ?= 2
+MINUTES ?= 60
 
 pip := $(VENV)/bin/python -m pip -qq --disable-pip-version-check
 compile := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: run test lint bench peers docs lock venv venv-dev
+.PHONY: run test lint bench fuzz peers docs lock venv venv-dev
 
 run: venv
 	@exec $(VENV)/bin/postroad serve --development var
@@ -30,6 +32,9 @@ lint: venv-dev
 
 bench: venv
 	$(VENV)/bin/python -m bench $(ARGS)
+
+fuzz: venv-dev
+	$(VENV)/bin/python -m fuzz --minutes $(MINUTES) --jobs $(JOBS) $(ARGS)
 
 peers:
 	@.ci/peers

@@ -1,4 +1,8 @@
-"""python -m bench [accept|accept-reused|relay ...]: rates, ratios and costs, interleaved, medians of rounds."""
+"""python -m bench [WAY ...]: rates, ratios and costs, interleaved, medians of rounds; and what hostile loads do.
+
+accept, accept-reused, relay, relay-reused: mail that is held, or handed on, beside a peer.
+accept-policy, accept-tls: what the rules about clients, and TLS, cost. idle, loris, garbage: see bench/hostile.py.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +13,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import hostile, policy
 from bench.contestants import CONTESTANTS, sink
 from bench.processes import cpu_s, memory_mib, wait_until
 
 _MESSAGE_BYTES = 4096
 _WAYS = ("accept", "accept-reused", "relay", "relay-reused")
+_OTHERS: dict[str, Callable[[], None]] = {
+    "accept-policy": policy.accept_policy,
+    "accept-tls": policy.accept_tls,
+    "idle": hostile.idle,
+    "loris": hostile.loris,
+    "garbage": hostile.garbage,
+}
 
 
 @dataclass(frozen=True)
@@ -30,22 +43,26 @@ class Measurement:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("ways", nargs="*", default=[], help=f"of {', '.join(_WAYS)}; all without")
+    parser.add_argument("ways", nargs="*", default=[], help=f"of {', '.join((*_WAYS, *_OTHERS))}; all without")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--sessions", type=int, default=20)
     parser.add_argument("--only", choices=sorted(CONTESTANTS), help="measure this one alone")
     options = parser.parse_args()
-    unknown = set(options.ways) - set(_WAYS)
+    ways = options.ways or [*_WAYS, *_OTHERS]
+    unknown = set(ways) - {*_WAYS, *_OTHERS}
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(_WAYS)}")
+        parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join((*_WAYS, *_OTHERS))}")
     names = [options.only] if options.only else list(CONTESTANTS)
     print(
         f"{options.messages} messages of {_MESSAGE_BYTES} octets, {options.sessions} sessions, {options.rounds} rounds"
     )
     print("ledger on, full sync, client look-ups off, no TLS; every accepted message is counted at the end")
     print(f"this machine: {os.cpu_count()} cores, {fdatasyncs_per_second():,.0f} fdatasync/s of 4 KiB\n")
-    for way in options.ways or _WAYS:
+    for way in ways:
+        if way in _OTHERS:
+            _OTHERS[way]()
+            continue
         results: dict[str, list[Measurement]] = {name: [] for name in names}
         for _ in range(options.rounds):
             for name in names:

@@ -79,9 +79,21 @@ class _Postroad:
         return sum(json.loads(line).get("queue_messages", 0) for line in answer.stdout.splitlines())
 
 
+LOOK_UPS_OFF = """\
+reverse_dns = "off"
+helo = "off"
+sender_domain = "off"
+own_sender = "off"
+trusted_networks = ["127.0.0.0/8"]
+"""
+
+
 @contextlib.contextmanager
-def postroad(next_hop: int | None, extra: str = "") -> Iterator[Contestant]:
-    """Ledger on, full sync, client look-ups off; `next_hop` is a port, None holds everything."""
+def postroad(
+    next_hop: int | None, extra: str = "", *, policy: str = LOOK_UPS_OFF, relay_domain: str = ""
+) -> Iterator[Contestant]:
+    """Ledger on, full sync; `next_hop` is a port, None holds everything. `policy` are keys of that section; with
+    `relay_domain` mail for it is taken from strangers."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="postroad-bench-") as name:
         folder = Path(name)
@@ -102,15 +114,13 @@ pop3s = []
 [limits]
 exempt = ["127.0.0.0/8"]
 [policy]
-reverse_dns = "off"
-helo = "off"
-sender_domain = "off"
-own_sender = "off"
-trusted_networks = ["127.0.0.0/8"]
+{policy}
 {extra}
 """)
         command = [sys.executable, "-m", "postroad.cli", "--config", str(folder / "postroad.toml")]
         subprocess.run([*command, "domain", "add", "bench.example"], check=True, capture_output=True)
+        if relay_domain:
+            subprocess.run([*command, "domain", "add", relay_domain, "--relay"], check=True, capture_output=True)
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([*command, "serve"], stdout=log, stderr=subprocess.STDOUT)
         try:
