@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,6 +31,14 @@ class SecretFound(NamedTuple):
     fake_salt: bytes
 
 
+class Turned(NamedTuple):
+    """TURN or ATRN is granted. Once the client has been told, `serve(transport)` has the connection, and awaits its
+    end; where that comes to nothing, `abandon()` gives back what was kept for it."""
+
+    serve: Callable[[asyncio.Transport], Coroutine[Any, Any, None]]
+    abandon: Callable[[], Coroutine[Any, Any, None]]
+
+
 class Pending(NamedTuple):
     """The decision waits: when `future` is done, `then(future)` gives the answer.
 
@@ -43,4 +51,4 @@ class Pending(NamedTuple):
     though_gone: bool = False
 
 
-Answer: TypeAlias = Reply | Plain | Identified | SecretFound | Pending
+Answer: TypeAlias = Reply | Plain | Identified | SecretFound | Turned | Pending

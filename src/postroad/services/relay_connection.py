@@ -46,7 +46,9 @@ class RelayConnection(asyncio.Protocol):
         number: int,
         host: str,
         remote: Endpoint,
+        tls: TlsFacts | None = None,
     ) -> None:
+        """`tls` is given where the connection is inside TLS already."""
         self.deadline = NEVER
         self._around = around
         self._lane = lane
@@ -58,7 +60,7 @@ class RelayConnection(asyncio.Protocol):
         self._remote = remote
         self._idle_s = around.settings.connection_idle_s
         self._transport: asyncio.Transport | None = None
-        self._tls: TlsFacts | None = None
+        self._tls = tls
         self._attention: asyncio.Future[End | None] = self._loop.create_future()
         self._writable: asyncio.Future[None] | None = None
         self._in_handshake = tls_plan.at_once

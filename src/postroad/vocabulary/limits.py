@@ -290,9 +290,6 @@ HOLD_REPORTS = 100
 HOLD_DRAINS_AT_ONCE = 20
 """Holds of one worker that are being emptied at once."""
 
-HOLD_DOMAINS_ASKED = 100
-"""Domains of one ATRN (RFC 2645 section 5.2.1 sets no limit; the line does)."""
-
 HOLD_PAGE = 200
 """Messages of a hold that are listed at once; a hold may have any number."""
 
@@ -377,6 +374,9 @@ TLS_SHUTDOWN_S = 5.0
 """Wait for the peer's close_notify, which nothing depends on; then the connection is closed."""
 TLS_RELOAD_S = 1.0
 """How often, at most, the certificate's files are looked at for a change."""
+DESCRIPTORS_BESIDE = 2000
+"""File descriptors of a process for everything but sessions of clients: 64 mailbox files with their logs and several
+connections each, ATTEMPTS_AT_ONCE, content files, the queue, the ledger."""
 UNIX_PATH_BYTES = 107
 """A Unix socket's path (sockaddr_un, unix(7))."""
 VIRTUAL_WINDOW_BYTES = 65_536
