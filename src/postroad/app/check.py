@@ -50,6 +50,7 @@ def check(configuration: Configuration) -> list[Finding]:
         *_data(configuration),
         *_certificate(configuration),
         *_ports(configuration),
+        *_sockets(configuration),
         *_dns(configuration),
     ]
 
@@ -205,6 +206,15 @@ def _ports(configuration: Configuration) -> Iterator[Finding]:
             yield Finding(what, False, str(error), "stop the other program, or choose another port")
         else:
             yield Finding(what, True, f"{endpoint} is free")
+
+
+def _sockets(configuration: Configuration) -> Iterator[Finding]:
+    for role, path in configuration.local_listeners():
+        what = f"listen.{role}"
+        if path.parent.is_dir():
+            yield Finding(what, True, f"{path} is in a folder that is there")
+        else:
+            yield Finding(what, False, f"{path.parent} is not there", f"mkdir {path.parent}")
 
 
 def _answers(endpoint: Endpoint) -> tuple[bool, str, str]:

@@ -41,6 +41,7 @@ from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.limits import PASSWORD_BYTES
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.settings import (
+    AccountLimits,
     DeliverySettings,
     LimitSettings,
     PlaintextLogin,
@@ -130,6 +131,8 @@ class Configuration(Section):
             (role, address)
             for role, addresses in (
                 (ListenerRole.SMTP, listen.smtp),
+                (ListenerRole.SMTP_PROXY, listen.smtp_proxy),
+                (ListenerRole.LMTP, tuple(one for one in listen.lmtp if isinstance(one, Endpoint))),
                 (ListenerRole.SUBMISSION, listen.submission),
                 (ListenerRole.SUBMISSIONS, listen.submissions),
                 (ListenerRole.POP3, listen.pop3),
@@ -137,6 +140,10 @@ class Configuration(Section):
             )
             for address in addresses
         )
+
+    def local_listeners(self) -> tuple[tuple[ListenerRole, Path], ...]:
+        """Doors that are Unix sockets, but for our own in run/."""
+        return tuple((ListenerRole.LMTP, one) for one in self.listen.lmtp if isinstance(one, Path))
 
     def delivery_settings(self) -> DeliverySettings:
         """Reads the smarthost's password from its file. Raises ConfigurationError when that has gone."""
@@ -179,10 +186,11 @@ class Configuration(Section):
         )
 
     def limit_settings(self) -> LimitSettings:
-        return LimitSettings(**self.limits.model_dump(exclude={"account"}))
+        account = AccountLimits(**self.limits.account.model_dump(exclude={"quota_bytes"}))
+        return LimitSettings(**self.limits.model_dump(exclude={"account"}), account=account)
 
     def policy_settings(self) -> PolicySettings:
-        unbuilt = {"greeting_delay_s", "expn", "legacy_commands", "xclient"}
+        unbuilt = {"expn", "legacy_commands"}
         return PolicySettings(**self.policy.model_dump(exclude=unbuilt))
 
     def plaintext_login(self) -> PlaintextLogin:

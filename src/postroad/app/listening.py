@@ -31,10 +31,18 @@ class Door:
             one.close()
 
 
-def bind_doors(listeners: tuple[tuple[ListenerRole, Endpoint], ...], workers: int) -> tuple[Door, ...]:
-    """All TCP doors, bound and listening. Raises CannotServe, with none left open."""
+def bind_doors(
+    listeners: tuple[tuple[ListenerRole, Endpoint], ...],
+    workers: int,
+    local: tuple[tuple[ListenerRole, Path], ...] = (),
+) -> tuple[Door, ...]:
+    """All TCP doors and the Unix sockets `local`, bound and listening. Raises CannotServe, with none left open.
+
+    Anybody may connect to those who can reach the socket: the folder it is in says who that is."""
     doors: list[Door] = []
     try:
+        for role, path in local:
+            doors.append(Door(role, str(path), (bind_unix(path, 0o666),)))
         for role, endpoint in listeners:
             copies = 1 if role in ACCESS_ROLES else workers
             try:

@@ -51,6 +51,11 @@ def _resolve(text: object, info: ValidationInfo) -> object:
     return (Path((info.context or {}).get("folder", "/")) / text).absolute()
 
 
+def _lmtp(text: object, info: ValidationInfo) -> object:
+    return values.parse_lmtp(text, Path((info.context or {}).get("folder", "/")))
+
+
+LmtpAddress = Annotated[Endpoint | Path, BeforeValidator(_lmtp)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_resolve)]
 
 
@@ -90,8 +95,10 @@ class ListenSection(Section):
     smtp: Listeners = Field((Endpoint("::", 25),), description="from the internet, for our own domains only")
     submission: Listeners = Field((Endpoint("::", 587),), description="our users: STARTTLS, then AUTH")
     submissions: Listeners = Field((Endpoint("::", 465),), description="our users: TLS from the first octet")
-    smtp_proxy: Any = not_yet(())
-    lmtp: Any = not_yet(())
+    smtp_proxy: Listeners = Field((), description="the same behind a balancer, which must send a PROXY header")
+    lmtp: tuple[LmtpAddress, ...] = Field(
+        (), strict=False, max_length=64, description="from another mail system here: paths of sockets, or loopback"
+    )
     odmr: Any = not_yet(())
     pop3: Listeners = Field((Endpoint("::", 110),), description="fetching mail: STLS, then login")
     pop3s: Listeners = Field((Endpoint("::", 995),), description="fetching mail: TLS from the first octet")
@@ -166,10 +173,11 @@ class QueueSection(Section):
 
 
 class AccountLimitsSection(Section):
-    """For each account."""
+    """For each account, where `postroad account limit` has not said otherwise; 0 is no limit."""
 
-    messages_per_hour: Any = not_yet(0)
-    recipients_per_day: Any = not_yet(0)
+    messages_per_hour: int = Field(500, ge=0, le=10_000_000, description="accepted from it; more get 450 4.7.1")
+    recipients_per_day: int = Field(5000, ge=0, le=10_000_000, description="of all its messages; likewise")
+    connections: int = Field(50, ge=0, le=1_000_000, description="sessions at once that have logged in as it")
     quota_bytes: Any = not_yet(0)
 
 
@@ -182,7 +190,12 @@ class LimitsSection(Section):
     recipients: int = Field(1000, ge=100, le=100_000, description="of one transaction; more get 452")
     hops: int = Field(100, ge=10, le=1000, description="Received fields; more are taken for a loop: 554 5.4.6")
     sessions: int = Field(20_000, ge=1, le=1_000_000, description="connections at once, of all clients")
-    sessions_per_client: int = Field(50, ge=1, le=1_000_000, description="connections at once, of one client")
+    sessions_per_client: int = Field(
+        50, ge=1, le=1_000_000, description="connections at once, of one client; four times as many of its network"
+    )
+    connections_per_minute: int = Field(
+        600, ge=0, le=1_000_000, description="new connections of one client, likewise; 0 is no limit"
+    )
     session_s: float = Field(3600.0, ge=1, le=86_400, description="how long one lasts; acts between transactions only")
     messages_per_session: int = Field(1000, ge=1, le=10_000_000, description="likewise")
     bad_commands: int = Field(10, ge=1, le=1000, description="then 421")
@@ -208,7 +221,9 @@ class PolicySection(Section):
     bare_newline: BareNewline = Field(
         BareNewline.REJECT, strict=False, description='or "normalise": a CR or LF alone inside the content'
     )
-    greeting_delay_s: Any = not_yet(0)
+    greeting_delay_s: float = Field(
+        0.0, ge=0, le=60, description="strangers wait so long for our greeting; who speaks before it is refused"
+    )
     trusted_networks: tuple[Network, ...] = Field(
         (), strict=False, max_length=LIST_ITEMS, description="may relay without logging in: printers, applications"
     )
@@ -223,7 +238,9 @@ class PolicySection(Section):
     )
     expn: Any = not_yet("never")
     legacy_commands: Any = not_yet("never")
-    xclient: Any = not_yet(())
+    xclient: tuple[Network, ...] = Field(
+        (), strict=False, max_length=LIST_ITEMS, description="front ends that may tell whose connection they pass on"
+    )
 
 
 class Pop3Section(Section):

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from postroad.app.certificate import ensure_certificate
@@ -85,9 +85,11 @@ def _taken(configuration: Configuration, count: int) -> Iterator[tuple[tuple[Doo
     refuse_if_served(data)
     with ExitStack() as held:
         # Ports below 1024 are bound with the rights we came with; everything after it is done without them.
-        doors = bind_doors(configuration.listeners(), count)
+        doors = bind_doors(configuration.listeners(), count, configuration.local_listeners())
         for door in doors:
             held.callback(door.close)
+        for _, path in configuration.local_listeners():
+            held.callback(_remove, path)
         if user:
             drop_to(user)
         else:
@@ -104,6 +106,12 @@ def _taken(configuration: Configuration, count: int) -> Iterator[tuple[tuple[Doo
         pid.write_text(f"{os.getpid()}\n")
         held.callback(pid.unlink, missing_ok=True)
         yield (*doors, local), control
+
+
+def _remove(path: Path) -> None:
+    """A socket in a folder that our user may not write to stays; the next start replaces it."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _leave(one: socket.socket, path: Path) -> None:

@@ -9,13 +9,17 @@ import ipaddress
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 from postroad.vocabulary.endpoint import Endpoint
+from postroad.vocabulary.limits import UNIX_PATH_BYTES
 
 _DURATION = re.compile(r"(\d{1,9})([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _ADDRESS_EXAMPLE = '"address:port", such as "127.0.0.1:2525" or "[::]:25"'
+
+SMTP_PORT = 25
 
 DURATION_MAX = timedelta(days=3650)
 """Ten years: no time that we reckon with leaves the range of a datetime."""
@@ -63,6 +67,25 @@ def parse_endpoint(text: object) -> Endpoint:
         return Endpoint(str(ipaddress.ip_address(host)), port)
     except ValueError:
         raise ValueError(f'"{host}" is no IP address; expected {_ADDRESS_EXAMPLE}') from None
+
+
+def parse_lmtp(text: object, folder: Path) -> Endpoint | Path:
+    """A loopback address and port, or the path of a Unix socket, meant from `folder` (RFC 2033 section 5)."""
+    expected = 'expected a path, such as "/run/postroad/lmtp.sock", or a loopback address, such as "127.0.0.1:24"'
+    if isinstance(text, str) and "/" in text and "\0" not in text:
+        path = (folder / text).absolute()
+        if len(str(path).encode()) > UNIX_PATH_BYTES:
+            raise ValueError(f"{shown(text)} is too long for a Unix socket ({UNIX_PATH_BYTES} octets); {expected}")
+        return path
+    try:
+        endpoint = parse_endpoint(text)
+    except ValueError:
+        raise ValueError(f"{shown(text)} is neither; {expected}") from None
+    if not ipaddress.ip_address(endpoint.address).is_loopback:
+        raise ValueError(f'"{text}" can be reached by others, and LMTP asks nobody who they are; {expected}')
+    if endpoint.port == SMTP_PORT:
+        raise ValueError(f'"{text}" is the port of SMTP, which LMTP must not use; {expected}')
+    return endpoint
 
 
 def parse_name_server(text: object) -> Endpoint:

@@ -10,6 +10,10 @@ class ListenerRole(StrEnum):
 
     SMTP = "smtp"
     """From other MTAs, for local domains only (RFC 5321)."""
+    SMTP_PROXY = "smtp_proxy"
+    """The same from behind a balancer, which says in a PROXY header who the client is."""
+    LMTP = "lmtp"
+    """From a mail system on this machine, for mailboxes here (RFC 2033). Never port 25."""
     SUBMISSION = "submission"
     """From our users: STARTTLS, then AUTH (RFC 6409)."""
     SUBMISSIONS = "submissions"
@@ -22,6 +26,11 @@ class ListenerRole(StrEnum):
     @property
     def implicit_tls(self) -> bool:
         return self in (ListenerRole.SUBMISSIONS, ListenerRole.POP3S)
+
+    @property
+    def is_open_to_strangers(self) -> bool:
+        """Mail from everywhere comes in here; the rules about clients and senders apply."""
+        return self in (ListenerRole.SMTP, ListenerRole.SMTP_PROXY)
 
     @property
     def is_submission(self) -> bool:

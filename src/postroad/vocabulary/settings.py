@@ -126,10 +126,14 @@ class PolicySettings(msgspec.Struct, frozen=True):
     sender_host: Severity = Severity.OFF
     own_sender: Severity = Severity.TAG
     bare_newline: BareNewline = BareNewline.REJECT
+    greeting_delay_s: float = 0.0
+    """How long a stranger waits for the 220; who speaks before it is refused. 0 for not at all."""
     trusted_networks: tuple[str, ...] = ()
     block_clients: tuple[str, ...] = ()
     block_senders: tuple[str, ...] = ()
     vrfy: WhoMayAsk = WhoMayAsk.AUTHENTICATED
+    xclient: tuple[str, ...] = ()
+    """Addresses (CIDR) of front ends that may tell whose connection they pass on."""
 
 
 class PlaintextLogin(StrEnum):

@@ -30,7 +30,7 @@ class Received(msgspec.Struct, frozen=True, tag="received", kw_only=True):
 
     at: datetime
     listener: str
-    """"smtp", "submission", "submissions", "local"."""
+    """A ListenerRole: "smtp", "smtp_proxy", "lmtp", "submission", "submissions", "local"."""
     peer: PeerFacts
     reverse_path: str
     recipients: tuple[str, ...]
