@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 
 from fuzz.choices import Choices, expanded, three_cuts
-from fuzz.smtp_world import PROFILES, PatientProfile, ServerWorld
+from fuzz.proofs import cram, scram
+from fuzz.smtp_world import BINDING, PROFILES, PatientProfile, ServerWorld
 from postroad.wire.session import Wait
 from postroad.wire.smtp.server_profile import ServerProfile
 
@@ -84,19 +85,22 @@ def seeds() -> list[bytes]:
     chunks = mail + b"BDAT 5\r\nhello" + b"BDAT 3 LAST\r\n\r\n.NOOP\r\n"
     clear = b"EHLO c\r\nSTARTTLS\r\n"
     auth = b"EHLO c\r\nAUTH PLAIN AGFubgBzZWNyZXQ=\r\nAUTH LOGIN\r\nYW5u\r\nc2VjcmV0\r\n"
-    scram = b"AUTH SCRAM-SHA-256 biwsbj1hbm4scj1ub25jZQ==\r\nYz1iaXdzLHI9bm9uY2U=\r\n*\r\n"
+    proofs = scram(b"n,,", "SCRAM-SHA-256"), scram(b"p=tls-server-end-point,,", "SCRAM-SHA-256-PLUS", BINDING)
+    half = b"AUTH SCRAM-SHA-256 biwsbj1hbm4scj1ub25jZQ==\r\nYz1iaXdzLHI9bm9uY2U=\r\n*\r\n"
     old = b"EHLO c\r\nSEND FROM:<a@b>\r\nRSET\r\nVRFY ann\r\nEXPN all\r\nHELP MAIL\r\nETRN @b.example\r\nTURN\r\n"
     spoken = [
         data,
         chunks,
         clear + TLS_TOKEN + auth + mail,
-        auth + scram,
+        auth + half,
         old,
         b"LHLO c\r\n" + mail[16:],
         b"GET / x\r\n",
     ]
     spoken += [b"XCLIENT NAME=a.example ADDR=192.0.2.1\r\n", clear + b"MAIL FROM:<a@b>\r\n", b"EHLO {LONG}\r\n"]
     spoken += [mail + b"DATA\r\n{LONG}\r\n.\n\r\n.\r\nMAIL FROM:<x@x>\r\n", auth + b"ATRN b.example\r\n"]
+    spoken += [clear + TLS_TOKEN + b"EHLO c\r\n" + proof + mail + b"TURN\r\n" for proof in proofs]
+    spoken.append(b"EHLO c\r\n" + cram("mx.example.org") + b"ATRN\r\n")
     return [bytes([n % len(PROFILES), 0, n]) + octets for octets in spoken for n in range(len(PROFILES))]
 
 

@@ -4,22 +4,28 @@ account of the transaction beside the session."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import msgspec
 
+from postroad.vocabulary.credentials import CramSecret, scram_keys
 from postroad.vocabulary.endpoint import TlsFacts
+from postroad.vocabulary.envelope import BodyType
 from postroad.vocabulary.limits import AUTH_LINE_BYTES
 from postroad.vocabulary.reply import Reply, reply
-from postroad.vocabulary.settings import BareNewline
+from postroad.vocabulary.settings import BareNewline, WhoMayAsk
 from postroad.wire.session import Wait
 from postroad.wire.smtp.events import (
+    ClientReplaced,
     CommandRefused,
     ContentAsked,
     ContentEnded,
     ContentReceived,
     CredentialsGiven,
     Greeted,
+    ProofGiven,
     RecipientGiven,
+    SecretAsked,
     SenderGiven,
     ServerEvent,
     TransactionDropped,
@@ -41,12 +47,41 @@ _SUBMISSION = ServerProfile(
 )
 _LOCAL = ServerProfile(hostname="mx.example.org", identity="ann@example.org", mail_requires_auth=True)
 _LENIENT = msgspec.structs.replace(Mx, bare_newline=BareNewline.NORMALISE, messages_per_session=2)
-PROFILES = (Mx, PatientProfile, _SUBMISSION, _LOCAL, _LENIENT)
+BINDING = b"b" * 32
+_CHUNKS = msgspec.structs.replace(
+    Mx,
+    chunking=True,
+    binarymime=True,
+    require_tls=True,
+    deliver_by_min_s=60,
+    limits=True,
+    expn=True,
+    etrn=True,
+    turn=True,
+    auth_offered=("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN"),
+    channel_binding=BINDING,
+    old_ways=WhoMayAsk.ANYONE,
+    xclient=True,
+    bad_commands=1_000_000,
+)
+_LATER_MAIL = msgspec.structs.replace(
+    _SUBMISSION, chunking=True, future_release_max_s=86_400, mt_priority=True, old_ways=WhoMayAsk.AUTHENTICATED
+)
+_LMTP = msgspec.structs.replace(Mx, lmtp=True, chunking=True, tls_available=False)
+_ODMR = ServerProfile(hostname="mx.example.org", atrn=True, auth_offered=("CRAM-MD5",), auth_in_clear=("CRAM-MD5",))
+PROFILES = (Mx, PatientProfile, _SUBMISSION, _LOCAL, _LENIENT, _CHUNKS, _LATER_MAIL, _LMTP, _ODMR)
+BEGAN_AT = datetime(2026, 1, 6, 12, tzinfo=UTC)
+SECRET = "secret"
+KEYS = scram_keys(SECRET, b"salt" * 4, 4096)
 
 _NO = reply(550, "No such user here", status="5.1.1")
 _LATER = reply(451, "Try again later", status="4.3.0")
 _QUEUED = reply(250, "Queued", status="2.0.0")
 _WRONG = reply(535, "Wrong", status="5.7.8")
+
+
+def random_octets(size: int) -> bytes:
+    return b"r" * size
 
 
 @dataclass
@@ -61,7 +96,7 @@ class ServerWorld:
 
     def __init__(self, profile: ServerProfile, tls: TlsFacts | None = None) -> None:
         self._profile = profile
-        self._session = ServerSession(profile, tls)
+        self._session = ServerSession(profile, tls, random_octets=random_octets, began_at=BEGAN_AT)
         self._transaction: _Transaction | None = None
         self._events: list[ServerEvent] = []
         self._content: list[bytes] = []
@@ -164,23 +199,38 @@ class ServerWorld:
                 self._forget()
             case CommandRefused():
                 pass
+            case CredentialsGiven() | SecretAsked() | ProofGiven():
+                self._log_in(event)
+            case Greeted() | ClientReplaced():
+                session.answer(None)
+            case _:  # TURN and ATRN among them: who speaks before their answer is a matter of time, not of cutting
+                session.answer(_LATER)
+
+    def _log_in(self, event: CredentialsGiven | SecretAsked | ProofGiven) -> None:
+        session = self._session
+        match event:
             case CredentialsGiven(name="ann", password="secret"):
                 session.authenticated("ann@example.org")
             case CredentialsGiven():
                 session.answer(_WRONG)
-            case Greeted():
-                session.answer(None)
-            case _:
-                session.answer(_LATER)
+            case SecretAsked(mechanism="CRAM-MD5", name=name):
+                session.give_secret(CramSecret(SECRET) if name == "ann" else None)
+            case SecretAsked(name=name):
+                session.give_secret(KEYS if name == "ann" else None, fake_salt=b"always the same!")
+            case ProofGiven(name="ann", right=True):
+                session.authenticated("ann@example.org")
+            case ProofGiven():
+                session.answer(_WRONG)
 
     def _take_message(self, event: ContentEnded) -> None:
         assert self._transaction is not None, "content without a transaction"
         content = b"".join(self._content)
         assert event.size_bytes == len(content)
         body = content.replace(b"\r\n", b"")
-        assert b"\r" not in body, "a lone CR in what was accepted"
-        assert b"\n" not in body, "a lone LF in what was accepted"
-        assert b"\0" not in body, "a NUL in what was accepted"
+        if self._transaction.sender.body is not BodyType.BINARY_MIME:
+            assert b"\r" not in body, "a lone CR in what was accepted"
+            assert b"\n" not in body, "a lone LF in what was accepted"
+            assert b"\0" not in body, "a NUL in what was accepted"
         self._messages.append(content)
         later = self._transaction.sender.size == 7
         self._forget()
