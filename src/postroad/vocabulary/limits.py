@@ -153,6 +153,9 @@ MIME_BOUNDARY_BYTES = 200
 MIME_DASHED_LINES = 1_000_000
 """Lines that begin with two hyphens, each of which might be a boundary: about a second's work."""
 
+CONVERSIONS_AT_ONCE = 4
+"""Large contents of one shard being examined or made 7-bit."""
+
 # ---- queue and delivery --------------------------------------------------------------------------
 
 COMMIT_BATCH = 256

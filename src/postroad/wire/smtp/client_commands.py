@@ -6,6 +6,7 @@ they do not is asserted once more, for here is where it would hurt.
 
 from __future__ import annotations
 
+from datetime import UTC
 from functools import lru_cache
 
 from postroad.vocabulary.address import ReversePath, path_text
@@ -28,8 +29,11 @@ def mail_line(transaction: OutgoingTransaction, extensions: dict[str, str]) -> b
         return line + b"\r\n"
     if "SIZE" in extensions:
         line += b" SIZE=%d" % transaction.size_bytes
-    if transaction.body is not BodyType.SEVEN_BIT and "8BITMIME" in extensions:
-        line += b" BODY=" + transaction.body.encode()
+    body = transaction.body
+    if body is not BodyType.SEVEN_BIT and (
+        takes_binary(extensions) if body is BodyType.BINARY_MIME else "8BITMIME" in extensions
+    ):
+        line += b" BODY=" + body.encode()
     if transaction.smtputf8 and "SMTPUTF8" in extensions:
         line += b" SMTPUTF8"
     if (transaction.ret or transaction.envid) and "DSN" in extensions:
@@ -41,7 +45,17 @@ def mail_line(transaction: OutgoingTransaction, extensions: dict[str, str]) -> b
         line += b" REQUIRETLS"
     if transaction.priority and "MT-PRIORITY" in extensions:
         line += b" MT-PRIORITY=%d" % transaction.priority
+    if "FUTURERELEASE" in extensions:
+        if transaction.hold_for_s is not None:
+            line += b" HOLDFOR=%d" % transaction.hold_for_s
+        elif transaction.hold_until is not None:
+            line += f" HOLDUNTIL={transaction.hold_until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}".encode()
     return line + b"\r\n"
+
+
+def takes_binary(extensions: dict[str, str]) -> bool:
+    """RFC 3030 section 3: BINARYMIME is nothing without CHUNKING."""
+    return "BINARYMIME" in extensions and "CHUNKING" in extensions
 
 
 def rcpt_line(recipient: Recipient, extensions: dict[str, str]) -> bytes:

@@ -1,12 +1,13 @@
 """What every part of the SMTP client session does: remember what is owed, send, end (RFC 5321, RFC 2920).
 
-The session is built in three steps, each in its file: this one, client_opening.py (greeting to AUTH) and client.py
-(transactions). Only the last is used by others.
+The session is built in steps, each in its file: this one, client_opening.py (greeting to AUTH), client_requests.py
+(ETRN, ATRN, TURN) and client.py (transactions). Only the last is used by others.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 import msgspec
@@ -20,9 +21,11 @@ from postroad.vocabulary.limits import (
     CLIENT_END_OF_DATA_S,
     CLIENT_GREETING_S,
     CLIENT_QUIT_S,
+    CLIENT_TURN_S,
     TLS_HANDSHAKE_S,
 )
 from postroad.vocabulary.reply import Reply
+from postroad.wire.sasl_client import Exchange
 from postroad.wire.session import Wait
 from postroad.wire.smtp.client_events import ClientEvent, Ended, LineReceived, LineSent, Stage, TlsUse
 from postroad.wire.smtp.reply_reader import ReplyReader
@@ -30,7 +33,9 @@ from postroad.wire.smtp.reply_reader import ReplyReader
 
 class ClientProfile(msgspec.Struct, frozen=True, kw_only=True):
     """`tls_active` says that the connection began with a handshake. `credentials` are a name and a password;
-    without TLS they are sent only when `plaintext_auth_allowed`."""
+    without TLS the password is sent only when `plaintext_auth_allowed`, but proved by SCRAM or CRAM-MD5 all the same.
+    `lmtp`: say LHLO, and have a reply for each recipient (RFC 2033). `chunks_above`: content of more octets goes by
+    BDAT where CHUNKING is announced; None for never, but BODY=BINARYMIME goes so in any case (RFC 3030)."""
 
     helo_name: str
     tls: TlsUse = TlsUse.IF_OFFERED
@@ -38,6 +43,8 @@ class ClientProfile(msgspec.Struct, frozen=True, kw_only=True):
     plaintext_auth_allowed: bool = False
     tls_active: bool = False
     record: bool = False
+    lmtp: bool = False
+    chunks_above: int | None = None
 
 
 class Expect(Enum):
@@ -52,9 +59,14 @@ class Expect(Enum):
     MAIL = Stage.MAIL
     RCPT = Stage.RCPT
     DATA = Stage.DATA
+    CHUNK = "chunk"
+    """A BDAT that is not the last."""
     END_OF_DATA = Stage.END_OF_DATA
     VOID_END = "void end of data"
     """The dot of a DATA that no recipient was left for (RFC 2920 section 3.1)."""
+    ETRN = Stage.ETRN
+    ATRN = "ATRN"
+    TURN = Stage.TURN
     QUIT = Stage.QUIT
 
 
@@ -62,6 +74,9 @@ _STAGES = {expect: expect.value for expect in Expect if isinstance(expect.value,
     Expect.HELO: Stage.EHLO,
     Expect.RSET: Stage.IDLE,
     Expect.VOID_END: Stage.DATA,
+    # While chunks are being sent the stage is CONTENT; once they are all sent, the server may have the message.
+    Expect.CHUNK: Stage.END_OF_DATA,
+    Expect.ATRN: Stage.TURN,
 }
 _PATIENCE_S = dict.fromkeys(Stage, CLIENT_COMMAND_S) | {
     Stage.GREETING: CLIENT_GREETING_S,
@@ -69,6 +84,8 @@ _PATIENCE_S = dict.fromkeys(Stage, CLIENT_COMMAND_S) | {
     Stage.DATA: CLIENT_DATA_S,
     Stage.CONTENT: CLIENT_CONTENT_S,
     Stage.END_OF_DATA: CLIENT_END_OF_DATA_S,
+    Stage.ETRN: CLIENT_TURN_S,
+    Stage.TURN: CLIENT_TURN_S,
     Stage.QUIT: CLIENT_QUIT_S,
 }
 
@@ -80,33 +97,47 @@ class ClientCore:
     """The fields, and the few verbs that change them. `_owed` has one entry for each reply the server owes."""
 
     __slots__ = (
-        "_auth_lines",
+        "_channel_binding",
         "_events",
+        "_exchange",
         "_extensions",
         "_handshaking",
         "_in_tls",
         "_is_over",
         "_is_ready",
+        "_is_turned",
+        "_mechanisms",
         "_out",
         "_owed",
         "_peer_is_gone",
         "_profile",
+        "_random",
         "_replies",
         "_server_name",
         "_streaming",
     )
 
-    def __init__(self, profile: ClientProfile) -> None:
+    def __init__(self, profile: ClientProfile, random_octets: Callable[[int], bytes] | None = None) -> None:
+        """`random_octets` gives so many that nobody can guess; without it SCRAM is not spoken."""
         self._profile = profile
+        self._random = random_octets
         self._replies = ReplyReader()
         self._out: list[bytes] = []
         self._events: deque[ClientEvent] = deque()
         self._owed: deque[tuple[Expect, Recipient | None]] = deque([(Expect.GREETING, None)])
         self._extensions: dict[str, str] = {}
         self._server_name = ""
-        self._auth_lines: list[bytes] = []
+        self._mechanisms: list[str] = []
+        self._exchange: Exchange | None = None
+        self._channel_binding = b""
         self._in_tls = profile.tls_active
         self._handshaking = self._is_ready = self._is_over = self._peer_is_gone = self._streaming = False
+        self._is_turned = False
+
+    def bind_channel(self, end_point: bytes) -> None:
+        """tls-server-end-point of the server's certificate (RFC 5929 section 4), when the handshake is over and before
+        the session is told: SCRAM then proves that nobody is in between."""
+        self._channel_binding = end_point
 
     # ---- the interface of every session ----------------------------------------------------------
 
@@ -129,7 +160,7 @@ class ClientCore:
             if self._events:
                 return self._events.popleft()
             if self._is_over:
-                return Wait.CLOSED
+                return Wait.TURNED if self._is_turned else Wait.CLOSED
             if self._handshaking and not self._replies.is_empty:
                 # An octet before the handshake was put there by somebody in between (RFC 3207 section 6).
                 reason = "the server sent octets in clear after its 220 to STARTTLS: this may be an attack"

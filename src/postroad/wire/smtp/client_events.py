@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import Enum
 from typing import TypeAlias
 
@@ -24,7 +25,9 @@ class OutgoingTransaction(msgspec.Struct, frozen=True):
     """One mail transaction. At least one recipient. `size_bytes` is sent as SIZE= where it is announced;
     `body`, `smtputf8`, the DSN parameters and the others likewise; what the server does not announce is left out
     (whether it *may* be left out is decided before, by the rules, from `Ready.extensions`). `deliver_by` holds the
-    time that is left (RFC 2852 section 4.1.3); `priority` 0 is not said (RFC 6710 section 4.1)."""
+    time that is left (RFC 2852 section 4.1.3); `priority` 0 is not said (RFC 6710 section 4.1);
+    `hold_for_s` or `hold_until` (RFC 4865). BODY=BINARYMIME goes by BDAT, where BINARYMIME and CHUNKING are both
+    announced."""
 
     reverse_path: ReversePath
     recipients: tuple[Recipient, ...]
@@ -36,6 +39,8 @@ class OutgoingTransaction(msgspec.Struct, frozen=True):
     require_tls: bool = False
     deliver_by: DeliverBy | None = None
     priority: int = 0
+    hold_for_s: int | None = None
+    hold_until: datetime | None = None
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -60,10 +65,22 @@ class ContentWanted(msgspec.Struct, frozen=True):
 
 class TransactionEnded(msgspec.Struct, frozen=True):
     """Notice: the server answered the end of the data, or the transaction failed before it. `reply` applies to
-    every recipient that was accepted in its RCPT; `accepted` are those. The session is ready for the next."""
+    every recipient that was accepted in its RCPT; `accepted` are those. The session is ready for the next.
+
+    Over LMTP `each` is the reply to each of `accepted` (RFC 2033 section 4.2), and `reply` the first that refuses, if
+    one does."""
 
     reply: Reply
     accepted: tuple[Recipient, ...]
+    each: tuple[Reply, ...] = ()
+
+
+class CommandAnswered(msgspec.Struct, frozen=True):
+    """Notice: the answer to `etrn`, `atrn` or `turn`; `verb` is which. After a 2yz to ATRN or TURN the session ends in
+    Wait.TURNED: the connection is for a server session, which sends the 220."""
+
+    verb: str
+    reply: Reply
 
 
 class Stage(Enum):
@@ -80,6 +97,9 @@ class Stage(Enum):
     CONTENT = "content"
     END_OF_DATA = "end of data"
     """The dot was sent and no reply came: the server may or may not have the message."""
+    ETRN = "ETRN"
+    TURN = "TURN"
+    """TURN or ATRN."""
     IDLE = "idle"
     QUIT = "QUIT"
 
@@ -107,4 +127,6 @@ class LineReceived(msgspec.Struct, frozen=True):
     text: str
 
 
-ClientEvent: TypeAlias = Ready | RecipientAnswered | ContentWanted | TransactionEnded | Ended | LineSent | LineReceived
+ClientEvent: TypeAlias = (
+    Ready | RecipientAnswered | ContentWanted | TransactionEnded | CommandAnswered | Ended | LineSent | LineReceived
+)

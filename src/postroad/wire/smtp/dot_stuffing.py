@@ -7,13 +7,12 @@ that takes one for a line end would find another message behind it. Both are mad
 from __future__ import annotations
 
 
-class DotStuffer:
-    """Feed content in any split; `end` gives the rest and the dot."""
+class LineMender:
+    """Lone CR and LF made CR LF, in content fed in any split; `rest` is what is held at its end."""
 
-    __slots__ = ("_at_line_start", "_held_cr")
+    __slots__ = ("_held_cr",)
 
     def __init__(self) -> None:
-        self._at_line_start = True
         self._held_cr = False
 
     def feed(self, chunk: bytes) -> bytes:
@@ -22,9 +21,26 @@ class DotStuffer:
         self._held_cr = chunk[-1:] == b"\r"
         if self._held_cr:
             chunk = chunk[:-1]
-        if not chunk:
+        return with_whole_line_ends(chunk) if chunk else b""
+
+    def rest(self) -> bytes:
+        return b"\r\n" if self._held_cr else b""
+
+
+class DotStuffer(LineMender):
+    """Feed content in any split; `end` gives the rest and the dot."""
+
+    __slots__ = ("_at_line_start",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at_line_start = True
+
+    def feed(self, chunk: bytes) -> bytes:
+        mended = super().feed(chunk)
+        if not mended:
             return b""
-        octets = with_whole_line_ends(chunk).replace(b"\r\n.", b"\r\n..")
+        octets = mended.replace(b"\r\n.", b"\r\n..")
         if self._at_line_start and octets[:1] == b".":
             octets = b"." + octets
         self._at_line_start = octets[-2:] == b"\r\n"
