@@ -17,9 +17,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+import msgspec
+
 from postroad.app.addresses import own_endpoints
 from postroad.app.certificate import open_identity
 from postroad.app.configuration import Configuration
+from postroad.app.descriptors import sessions_that_fit
 from postroad.app.shard_service import Outgoing, ShardService
 from postroad.app.speaking import Speaker
 from postroad.app.stores import Shared, drain_of, open_queue, open_shared, operator_of
@@ -34,6 +37,7 @@ from postroad.services.relay_parts import Listener
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from postroad.vocabulary.limits import SHARD_WAIT_S, STOP_GRACE_S
 from postroad.vocabulary.listener import ListenerRole
+from postroad.vocabulary.settings import LimitSettings
 from postroad.world.disk import Disk
 from postroad.world.dns import DnsResolver
 from postroad.world.entropy import SystemEntropy
@@ -100,7 +104,9 @@ async def open_transport(
             entropy=SystemEntropy(),
             channel_binding=identity.end_point,
         )
-        reception = _reception(configuration, shared, queues[0], services[0], around)
+        limits = configuration.limit_settings()
+        limits = msgspec.structs.replace(limits, sessions=sessions_that_fit(limits.sessions, speaker.say))
+        reception = _reception(configuration, limits, shared, queues[0], services[0], around)
         await opened.enter_async_context(reception)
         opened.push_async_callback(reception.stop, STOP_GRACE_S)
         for service in services:
@@ -156,7 +162,12 @@ async def open_access(
 
 
 def _reception(
-    configuration: Configuration, shared: Shared, queue: SqliteQueueStore, service: ShardService, around: Surroundings
+    configuration: Configuration,
+    limits: LimitSettings,
+    shared: Shared,
+    queue: SqliteQueueStore,
+    service: ShardService,
+    around: Surroundings,
 ) -> Reception:
     def accepted(message: NewMessage) -> None:
         service.delivery.hand_over(message)
@@ -165,7 +176,7 @@ def _reception(
     return Reception(
         settings=ReceptionSettings(
             hostname=configuration.hostname,
-            limits=configuration.limit_settings(),
+            limits=limits,
             policy=configuration.policy_settings(),
             tls_available=True,
         ),

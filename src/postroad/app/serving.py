@@ -12,6 +12,7 @@ from pathlib import Path
 
 from postroad.app.certificate import ensure_certificate
 from postroad.app.configuration import Configuration, load
+from postroad.app.descriptors import raise_limit
 from postroad.app.errors import CannotServe, ConfigurationError
 from postroad.app.folder import FolderLock, prepare, refuse_if_served
 from postroad.app.identity import ROOT, become_owner_of, drop_to, forbid_new_privileges, serving_user
@@ -20,6 +21,7 @@ from postroad.app.loop import run_in_loop
 from postroad.app.shards import workers
 from postroad.app.speaking import Speaker
 from postroad.app.supervisor import Supervisor
+from postroad.vocabulary.limits import POP3_SESSIONS
 
 PROGRAM = "postroad"
 SOFTWARE_ERROR = 70
@@ -90,6 +92,7 @@ def _taken(configuration: Configuration, count: int) -> Iterator[tuple[tuple[Doo
             held.callback(door.close)
         for _, path in configuration.local_listeners():
             held.callback(_remove, path)
+        raise_limit(configuration.limits.sessions + POP3_SESSIONS)
         if user:
             drop_to(user)
         else:

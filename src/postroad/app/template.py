@@ -6,7 +6,7 @@ So it cannot be out of date: a key's comment is its description, its value the d
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -39,7 +39,7 @@ def commented(hostname: str, data: Path | str) -> str:
         section = field.annotation
         if name == "route":
             parts.append(_ROUTE)
-        elif isinstance(section, type) and issubclass(section, BaseModel):
+        elif _is_section(section):
             parts.append(_section(name, section))
     return "".join(parts)
 
@@ -51,7 +51,13 @@ def _section(name: str, section: type[BaseModel]) -> str:
     lines = [f"\n# ---- {(section.__doc__ or '').strip()}\n[{name}]\n"]
     for key, field in keys.items():
         lines.append(f"# {field.description}\n#{key} = {toml_value(field.default)}\n")
+    inner = [(key, field.annotation) for key, field in section.model_fields.items()]
+    lines += [_section(f"{name}.{key}", kind) for key, kind in inner if _is_section(kind)]
     return "".join(lines)
+
+
+def _is_section(kind: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _is_for_people(field: FieldInfo) -> bool:

@@ -106,6 +106,12 @@ DNS_TOTAL_S = 15.0
 STOP_GRACE_S = 5.0
 """From the order to stop until conversations are cut; RFC 5321 section 3.8 lets us say 421."""
 
+PROXY_HEADER_S = 5.0
+"""A balancer sends its PROXY header at once; who has not by then is none."""
+
+FUTURE_RELEASE_MAX_S = 2_592_000
+"""How far ahead a user may hand in mail (RFC 4865 section 3): thirty days."""
+
 # ---- content -------------------------------------------------------------------------------------
 
 CONTENT_IN_ROW_BYTES = 65_536
@@ -292,6 +298,11 @@ HOLD_REPORTS = 100
 
 HOLD_DRAINS_AT_ONCE = 20
 """Holds of one worker that are being emptied at once."""
+
+ETRN_OF_CLIENT = 10
+"""ETRN commands of one client within ETRN_MEMORY_S; more are answered 458 (RFC 1985 section 4 warns of floods)."""
+
+ETRN_MEMORY_S = 60.0
 
 HOLD_PAGE = 200
 """Messages of a hold that are listed at once; a hold may have any number."""

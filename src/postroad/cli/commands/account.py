@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -10,16 +12,50 @@ from postroad.cli.house import House
 from postroad.cli.output import json_option, say_json, show
 from postroad.services.operations.performer import OperationFailed, PlainObject
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _COLUMNS = (
     ("ADDRESS", lambda a: a["address"]),
     ("NAME", lambda a: a["display_name"] or "-"),
     ("STATE", lambda a: "disabled" if a["disabled"] else "active"),
+    ("PER HOUR", lambda a: _limit_text(a["messages_per_hour"])),
+    ("PER DAY", lambda a: _limit_text(a["recipients_per_day"])),
+    ("SESSIONS", lambda a: _limit_text(a["connections"])),
     ("MAY ALSO SEND AS", lambda a: ", ".join(a["grants"]) or "-"),
 )
 
 _password_option = click.option(
     "--password-stdin", is_flag=True, help="Read the password from the first line of standard input."
 )
+_scram_option = click.option(
+    "--scram/--no-scram",
+    default=True,
+    help="Whether to keep the keys of SCRAM-SHA-256, from which the password cannot be read. [default: keep them]",
+)
+_cram_option = click.option(
+    "--cram-md5",
+    is_flag=True,
+    help="Also keep the password itself, readable for whoever can read the server's data, so that old clients can "
+    "log in with CRAM-MD5 (fetchmail needs it for ODMR). Without this option nothing readable is kept.",
+)
+
+
+def _number_or_default(context: click.Context, option: click.Parameter, text: str | None) -> int | str | None:
+    if text is None or text == "default":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(f'{text!r} is neither a number nor "default"') from None
+
+
+def _limit_option(name: str, text: str) -> Callable[[F], F]:
+    return click.option(name, metavar="N|default", callback=_number_or_default, help=text)
+
+
+def _limit_text(number: int | None) -> str:
+    """0 is no limit; None is the configuration's."""
+    return "default" if number is None else "none" if number == 0 else str(number)
 
 
 @click.group()
@@ -32,11 +68,23 @@ def account() -> None:
 @click.option("--name", default="", help="The user's full name.")
 @click.option("--unix-user", default="", help="This Unix user may send as this account with `send` and `sendmail`.")
 @_password_option
+@_scram_option
+@_cram_option
 @json_option
 @click.pass_obj
-def add(house: House, address: str, name: str, unix_user: str, password_stdin: bool, as_json: bool) -> None:
+def add(
+    house: House,
+    address: str,
+    name: str,
+    unix_user: str,
+    password_stdin: bool,
+    scram: bool,
+    cram_md5: bool,
+    as_json: bool,
+) -> None:
     """Create an account; its domain must be a local one. Asks for the password."""
     arguments: PlainObject = {"address": address, "display_name": name, "unix_user": unix_user}
+    arguments |= {"scram": scram, "cram_md5": cram_md5}
     _change(house, "account.add", {**arguments, "password": _password(password_stdin)}, as_json, "is created")
 
 
@@ -65,12 +113,42 @@ def list_(house: House, domain: str, as_json: bool) -> None:
 @account.command()
 @click.argument("address")
 @_password_option
+@_scram_option
+@_cram_option
 @json_option
 @click.pass_obj
-def passwd(house: House, address: str, password_stdin: bool, as_json: bool) -> None:
-    """Set a new password."""
-    arguments: PlainObject = {"address": address, "password": _password(password_stdin)}
+def passwd(house: House, address: str, password_stdin: bool, scram: bool, cram_md5: bool, as_json: bool) -> None:
+    """Set a new password. What was kept of the one before is gone, and what is kept of this one say the options."""
+    arguments: PlainObject = {"address": address, "scram": scram, "cram_md5": cram_md5}
+    arguments["password"] = _password(password_stdin)
     _change(house, "account.passwd", arguments, as_json, "has a new password")
+
+
+@account.command()
+@click.argument("address")
+@_limit_option("--messages-per-hour", "Messages accepted from it within an hour.")
+@_limit_option("--recipients-per-day", "Recipients of all of them within a day.")
+@_limit_option("--connections", "Sessions at once that have logged in as it.")
+@json_option
+@click.pass_obj
+def limit(
+    house: House,
+    address: str,
+    messages_per_hour: int | str | None,
+    recipients_per_day: int | str | None,
+    connections: int | str | None,
+    as_json: bool,
+) -> None:
+    """Show what ADDRESS may send, or change it: 0 is no limit, "default" what [limits.account] says.
+
+    Over a limit its mail is answered 450 4.7.1, with the time when the next is taken."""
+    given = {
+        "messages_per_hour": messages_per_hour,
+        "recipients_per_day": recipients_per_day,
+        "connections": connections,
+    }
+    asked: PlainObject = {name: value for name, value in given.items() if value is not None}
+    show(house.perform("account.limit", {"address": address, **asked}), as_json, _COLUMNS)
 
 
 @account.command()

@@ -1,17 +1,21 @@
-"""Domains and accounts: add, remove, list, password, disable, grants."""
+"""Domains and accounts: add, remove, list, password, limits, disable, grants."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
 from postroad.contracts.directory import Account, AlreadyThere, Directory, Domain, DomainKind, NotThere
 from postroad.contracts.mailbox_store import MailboxStore
 from postroad.contracts.passwords import Passwords
-from postroad.services.operations.arguments import address, argument, domain_name, host_and_port
+from postroad.services.operations.arguments import address, argument, domain_name, host_and_port, limit
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 
 PASSWORD_CHARACTERS_MIN = 8
+LIMITS = ("messages_per_hour", "recipients_per_day", "connections")
+"""Limits of an account; null where those of everybody hold, 0 for none."""
 
 
 class AccountOperations:
@@ -29,6 +33,7 @@ class AccountOperations:
             "account.remove": self._remove_account,
             "account.list": self._list_accounts,
             "account.passwd": self._change_password,
+            "account.limit": self._limit,
             "account.disable": self._disable,
             "account.grant": self._grant,
         }
@@ -67,8 +72,8 @@ class AccountOperations:
             id=0,
             address=mailbox,
             display_name=argument(arguments, "display_name", ""),
-            password=await self._hash(argument(arguments, "password", "")),
             unix_user=argument(arguments, "unix_user", ""),
+            **await self._secrets(arguments),
         )
         try:
             return [_account_object(await self._directory.add_account(account))]
@@ -93,7 +98,14 @@ class AccountOperations:
 
     async def _change_password(self, arguments: PlainObject) -> list[PlainObject]:
         account = self._existing(argument(arguments, "address", ""))
-        return await self._change(account, password=await self._hash(argument(arguments, "password", "")))
+        return await self._change(account, **await self._secrets(arguments))
+
+    async def _limit(self, arguments: PlainObject) -> list[PlainObject]:
+        account = self._existing(argument(arguments, "address", ""))
+        limits = {name: limit(arguments, name, getattr(account, name)) for name in LIMITS}
+        if all(getattr(account, name) == value for name, value in limits.items()):
+            return [_account_object(account)]
+        return await self._change(account, **limits)
 
     async def _disable(self, arguments: PlainObject) -> list[PlainObject]:
         account = self._existing(argument(arguments, "address", ""))
@@ -122,11 +134,17 @@ class AccountOperations:
             raise OperationFailed(f"there is no account {mailbox}")
         return account
 
-    async def _hash(self, password: str) -> str:
+    async def _secrets(self, arguments: PlainObject) -> dict[str, Any]:
+        """All that an account keeps of a new password: nothing stays of the one before. Raises OperationFailed."""
+        password = argument(arguments, "password", "")
         if len(password) < PASSWORD_CHARACTERS_MIN:
             raise OperationFailed(f"a password has at least {PASSWORD_CHARACTERS_MIN} characters", 2)
         try:
-            return await self._passwords.hash(password)
+            return {
+                "password": await self._passwords.hash(password),
+                "scram": await self._passwords.scram_keys(password) if argument(arguments, "scram", True) else None,
+                "cram_secret": password if argument(arguments, "cram_md5", False) else "",
+            }
         except ValueError as error:
             raise OperationFailed(f"this password cannot be used: {error}", 2) from None
 
@@ -142,4 +160,7 @@ def _account_object(account: Account) -> PlainObject:
         "disabled": account.disabled,
         "unix_user": account.unix_user,
         "grants": [str(grant) for grant in account.grants],
+        "scram": account.scram is not None,
+        "cram_md5": bool(account.cram_secret),
+        **{name: getattr(account, name) for name in LIMITS},
     }

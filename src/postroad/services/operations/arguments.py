@@ -13,6 +13,9 @@ from postroad.wire.smtp.paths import PathRefused, parse_domain, parse_mailbox
 
 T = TypeVar("T", str, int, bool)
 
+LIMIT_MAX = 10_000_000
+"""Of an account; as much as the configuration takes."""
+
 _HOST_AND_PORT = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
 
 
@@ -21,6 +24,16 @@ def argument(arguments: PlainObject, name: str, default: T) -> T:
     value = arguments.get(name, default)
     if type(value) is not type(default):
         raise OperationFailed(f"{name}: expected {type(default).__name__}, got {value!r}", 2)
+    return value
+
+
+def limit(arguments: PlainObject, name: str, present: int | None) -> int | None:
+    """A number from 0, `present` when it is not given, None for "default". Raises OperationFailed for another."""
+    value = arguments.get(name, present)
+    if value == "default":
+        return None
+    if value is not None and (type(value) is not int or not 0 <= value <= LIMIT_MAX):
+        raise OperationFailed(f'{name}: expected a number from 0 to {LIMIT_MAX}, or "default", got {value!r}', 2)
     return value
 
 
