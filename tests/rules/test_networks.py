@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroad.rules.networks import NameSet, NetworkSet, client_of, split_clients
+from postroad.rules.networks import NameSet, NetworkSet, client_of, network_of, split_clients
 
 
 def test_an_address_is_found_in_its_network() -> None:
@@ -40,3 +40,17 @@ def test_a_64_bit_prefix_is_one_client(address: object, host: int) -> None:
 @given(st.text(max_size=50))
 def test_any_text_is_some_client(text: str) -> None:
     assert isinstance(client_of(text), str)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("198.51.100.7", "198.51.100.0/24"),
+        ("2001:db8:1:2::3", "2001:db8:1::/48"),
+        ("fe80::1%eth0", "fe80::/48"),
+        ("unix", "unix"),
+        ("", ""),
+    ],
+)
+def test_the_network_around_a_client(address: str, network: str) -> None:
+    assert network_of(address) == network

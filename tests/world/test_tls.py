@@ -1,14 +1,16 @@
 """Certificates: made, written, read again when they change, and kept when the new one is broken."""
 
+import hashlib
 import ssl
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from postroad.vocabulary.limits import TLS_RELOAD_S
-from postroad.world.tls import BadCertificate, TlsClient, TlsIdentity, make_self_signed, write_identity
+from postroad.world.tls import BadCertificate, TlsClient, TlsIdentity, end_point, make_self_signed, write_identity
 
 
 class Watch:
@@ -111,3 +113,36 @@ def test_old_versions_are_refused(files: tuple[Path, Path]) -> None:
         offer.do_handshake()
     with pytest.raises(ssl.SSLError, match=r"(?i)unsupported.protocol"):
         context.wrap_bio(to_server, to_client, server_side=True).do_handshake()
+
+
+@pytest.mark.parametrize(
+    ("signed_with", "hashed_with"),
+    [("sha256", "sha256"), ("sha384", "sha384"), ("sha512", "sha512"), ("sha1", "sha256")],
+)
+def test_the_end_point_is_the_hash_of_the_certificate_shown(tmp_path: Path, signed_with: str, hashed_with: str) -> None:
+    """RFC 5929 section 4.1, with OpenSSL as the other opinion of what the certificate is."""
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=mx.a.example"]
+    where = ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*made, f"-{signed_with}", *where], check=True, capture_output=True)
+    identity = TlsIdentity(certificate, key)
+    assert (
+        identity.end_point() == end_point(certificate) == hashlib.new(hashed_with, shown(identity.context())).digest()
+    )
+
+
+def test_a_certificate_signed_without_a_hash_has_no_end_point(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=mx.a.example"]
+    subprocess.run([*made, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    assert end_point(certificate) == b""
+    assert end_point(tmp_path / "nothing.pem") == b""
+
+
+def test_the_end_point_follows_a_new_certificate(files: tuple[Path, Path]) -> None:
+    watch = Watch()
+    identity = TlsIdentity(*files, monotonic=watch)
+    before = identity.end_point()
+    write_identity(*files, make_self_signed("mx.a.example"))
+    watch.now += TLS_RELOAD_S
+    assert identity.end_point() == hashlib.sha256(shown(identity.context())).digest() != before
