@@ -64,7 +64,9 @@ def test_a_server_that_hangs_up_with_a_5yz_has_not_judged_the_recipient() -> Non
         ({"8BITMIME": ""}, BodyType.EIGHT_BIT_MIME, False, None),
         ({"8BITMIME": ""}, BodyType.EIGHT_BIT_MIME, True, Lacking.UTF8),
         ({"8BITMIME": "", "SMTPUTF8": ""}, BodyType.EIGHT_BIT_MIME, True, None),
-        ({"BINARYMIME": "", "CHUNKING": ""}, BodyType.BINARY_MIME, False, Lacking.BINARY),
+        ({"BINARYMIME": "", "CHUNKING": ""}, BodyType.BINARY_MIME, False, None),
+        ({"BINARYMIME": "", "8BITMIME": ""}, BodyType.BINARY_MIME, False, Lacking.BINARY),
+        ({"CHUNKING": "", "8BITMIME": ""}, BodyType.BINARY_MIME, False, Lacking.BINARY),
     ],
 )
 def test_what_a_server_cannot_do_is_known_from_its_announcement(

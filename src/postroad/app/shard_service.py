@@ -20,6 +20,7 @@ from postroad.services.relay_parts import Listener
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.limits import OUTBOX_LOOK_S
 from postroad.vocabulary.settings import DeliverySettings, RetrySettings
+from postroad.world.aside import in_a_thread
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,7 @@ class ShardService:
                 network=outgoing.network,
                 resolver=outgoing.resolver,
                 entropy=outgoing.entropy,
+                aside=in_a_thread,
             ),
             DeliveryPlan(settings=outgoing.settings, retry=outgoing.retry, own_endpoints=outgoing.own_endpoints),
             errors=errors,

@@ -1,7 +1,7 @@
 """What a next hop's replies mean for the recipients, and what it must be able to do for a message.
 
-Pure. RFC 5321 sections 4.2.1 and 4.5.3.1.10, RFC 1870 section 6.1, RFC 6152 section 3, RFC 6531 section 3.5,
-RFC 2852 section 4.1, RFC 8689 section 4.2.1, RFC 9422 section 3.
+Pure. RFC 5321 sections 4.2.1 and 4.5.3.1.10, RFC 1870 section 6.1, RFC 6152 section 3, RFC 3030 section 3,
+RFC 6531 section 3.5, RFC 2852 section 4.1, RFC 8689 section 4.2.1, RFC 9422 section 3.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ _STATUS = {
 def lacking(extensions: Mapping[str, str], *, size_bytes: int, body: BodyType, smtputf8: bool) -> Lacking | None:
     """What the server that announced `extensions` cannot do for a message, or None if all is well.
 
-    The answer is about what the message *declares*. Before a message is returned for EIGHT_BIT or UTF8
-    the caller looks whether it needs what it declares, and asks again.
+    The answer is about what the message *declares*; `rules/body_form` goes on from there to what it needs, and to
+    the form it could be given.
     """
     limit = extensions.get("SIZE", "")
     if limit.isascii() and limit.isdigit() and 0 < int(limit[:20]) < size_bytes:
@@ -103,8 +103,8 @@ def lacking(extensions: Mapping[str, str], *, size_bytes: int, body: BodyType, s
         return Lacking.UTF8
     if body is BodyType.EIGHT_BIT_MIME and "8BITMIME" not in extensions:
         return Lacking.EIGHT_BIT
-    if body is BodyType.BINARY_MIME:
-        return Lacking.BINARY  # we send by DATA, which cannot carry it (RFC 3030 section 3)
+    if body is BodyType.BINARY_MIME and not ("BINARYMIME" in extensions and "CHUNKING" in extensions):
+        return Lacking.BINARY  # DATA cannot carry it (RFC 3030 section 3)
     return None
 
 
@@ -131,8 +131,17 @@ def limits_of(extensions: Mapping[str, str]) -> dict[str, int]:
 
 
 def outcome_of_lacking(
-    recipient: Recipient, lack: Lacking, by: NextHop, *, size_bytes: int, extensions: Mapping[str, str]
+    recipient: Recipient,
+    lack: Lacking,
+    by: NextHop,
+    *,
+    size_bytes: int,
+    extensions: Mapping[str, str],
+    unconvertible: str = "",
 ) -> Outcome:
-    """The failure of a recipient whose host cannot take this message."""
+    """The failure of a recipient whose host cannot take this message; `unconvertible` tells why no other form of
+    it could be made (`message.convert.CannotConvert`)."""
     words = lack.value.format(limit=extensions.get("SIZE", ""), size=size_bytes)
+    if unconvertible:
+        words += f", and the message cannot be converted: {unconvertible}"
     return Outcome(recipient, Fate.FAILED, _STATUS[lack], f"{by.name} {words}.", "", by.name, by.address)

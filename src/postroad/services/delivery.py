@@ -18,6 +18,7 @@ from datetime import datetime
 
 from msgspec import structs
 
+from postroad.contracts.aside import Aside
 from postroad.contracts.clock import Clock
 from postroad.contracts.directory import Directory
 from postroad.contracts.entropy import Entropy
@@ -30,6 +31,7 @@ from postroad.contracts.resolver import Resolver
 from postroad.rules.deliver_by import is_too_late, returned
 from postroad.rules.mx_order import Ourselves
 from postroad.rules.routing import group_recipients, split_moved
+from postroad.services.conversion import Conversions, in_place
 from postroad.services.hold_lane import HoldLane
 from postroad.services.lanes import Errors, Lanes
 from postroad.services.local_delivery import LocalDelivery
@@ -68,6 +70,7 @@ class DeliveryWorld:
     resolver: Resolver
     entropy: Entropy
     holds: HoldStore | None = None
+    aside: Aside = in_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +211,7 @@ class Delivery:
             settled=self._settled,
             errors=self._errors,
         )
+        conversions = Conversions(world.queue, world.clock, world.aside)
         around = Surroundings(
             network=world.network,
             clock=world.clock,
@@ -217,6 +221,7 @@ class Delivery:
             settings=settings,
             errors=self._errors,
             listener=self._listener,
+            conversions=conversions,
         )
         ourselves = Ourselves(settings.hostname, self._plan.own_endpoints)
         relay = Relay(around, resolver=world.resolver, entropy=world.entropy, ourselves=ourselves)
@@ -232,6 +237,7 @@ class Delivery:
             mailboxes=world.mailboxes,
             directory=world.directory,
             queue=world.queue,
+            conversions=conversions,
             tasks=tasks,
             concluded=self._settling.conclude,
             gone=self._gone,
@@ -382,6 +388,7 @@ class Delivery:
         if self._held.pop(parcel.key, None) is None:
             return
         self._content_bytes -= parcel.held_bytes
+        parcel.forget_converted()
         if self._let_go is not None:
             self._let_go.add(parcel.key)
         if settlement is not None:

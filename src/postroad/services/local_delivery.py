@@ -1,7 +1,7 @@
 """Final delivery into mailboxes here (RFC 5321 section 4.3 and 4.4: Return-Path), batched by the store.
 
 Each recipient's delivery is a future of the store, and a callback notes its outcome. The key of a delivery makes
-it happen once, however often the group is tried.
+it happen once, however often the group is tried. Binary content is made 7-bit first, once for the group.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from postroad.contracts.directory import Directory
 from postroad.contracts.errors import NoSuchMailbox
 from postroad.contracts.mailbox_store import Delivery, MailboxStore
 from postroad.contracts.queue_store import QueueStore
+from postroad.message.convert import CannotConvert
 from postroad.message.trace import return_path_field
+from postroad.rules.body_form import Ask
+from postroad.services.conversion import Conversions
 from postroad.services.lanes import Errors
 from postroad.services.parcel import Parcel
 from postroad.services.store_lane import StoreLane
 from postroad.vocabulary.enhanced_status import EnhancedStatus
-from postroad.vocabulary.envelope import Recipient
+from postroad.vocabulary.envelope import BodyType, Recipient
 from postroad.vocabulary.outcome import Fate, Outcome
 
 _DELIVERED = EnhancedStatus(2, 0, 0)
 _NO_SUCH_USER = EnhancedStatus(5, 1, 1)
 _DISABLED = EnhancedStatus(5, 2, 1)
+_FOR_MAILBOXES = Ask(from_binary=True, eight_bit_may_stay=True)
 
 
 class LocalDelivery(StoreLane):
@@ -36,6 +40,7 @@ class LocalDelivery(StoreLane):
         mailboxes: MailboxStore,
         directory: Directory,
         queue: QueueStore,
+        conversions: Conversions,
         tasks: asyncio.TaskGroup,
         concluded: Callable[[Parcel], None],
         gone: Callable[[Parcel], None],
@@ -44,10 +49,14 @@ class LocalDelivery(StoreLane):
         super().__init__(place="mailbox", queue=queue, tasks=tasks, concluded=concluded, gone=gone, errors=errors)
         self._mailboxes = mailboxes
         self._directory = directory
+        self._conversions = conversions
 
     def deliver(self, parcel: Parcel) -> None:
         work = parcel.work
-        content = parcel.content
+        if work.envelope.body is BodyType.BINARY_MIME and parcel.needs is None:
+            self._tasks.create_task(self._made_deliverable(parcel), name="binary content for a mailbox")
+            return
+        content = parcel.content if parcel.converted is None else parcel.converted.content
         assert content is not None, "fetched before it is delivered"
         head = return_path_field(work.envelope.reverse_path)
         recipients, parcel.unsent = parcel.unsent, ()
@@ -74,6 +83,39 @@ class LocalDelivery(StoreLane):
                 self.note(parcel, self.trouble(recipient, error))
                 continue
             future.add_done_callback(partial(self._delivered, parcel, recipient))
+
+    async def _made_deliverable(self, parcel: Parcel) -> None:
+        """Binary content is made 7-bit before it rests in a mailbox: POP3 sends lines, and what it says of their size
+        is to be true (RFC 3030 section 3, RFC 1939 section 11)."""
+        try:
+            refusal = await self._convert(parcel)
+        except Exception as error:
+            recipients, parcel.unsent = parcel.unsent, ()
+            for recipient in recipients:
+                self.note(parcel, self.trouble(recipient, error))
+        else:
+            if refusal is None:
+                self.deliver(parcel)
+            else:
+                text = f"The mailbox takes no binary content, and the message cannot be converted: {refusal.reason}."
+                recipients, parcel.unsent = parcel.unsent, ()
+                for recipient in recipients:
+                    self.note(parcel, _failure(recipient, refusal.status, text))
+        self.advance()
+
+    async def _convert(self, parcel: Parcel) -> CannotConvert | None:
+        """Octets over 127 may stay in a mailbox where they cannot be encoded; lone CR, LF and NUL may not. Raises
+        StoreUnavailable."""
+        content = parcel.content
+        assert content is not None, "fetched before it is delivered"
+        parcel.needs = await self._conversions.needs(content)
+        if parcel.needs.body is not BodyType.BINARY_MIME:
+            return None
+        made = await self._conversions.convert(content, _FOR_MAILBOXES)
+        if isinstance(made, CannotConvert):
+            return made
+        parcel.converted = made
+        return None
 
     def _delivered(self, parcel: Parcel, recipient: Recipient, future: asyncio.Future[int]) -> None:
         if future.cancelled():

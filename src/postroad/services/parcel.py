@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import TypeAlias
 
 from postroad.contracts.queue_store import StoredContent, Work
+from postroad.rules.body_form import ContentNeeds
+from postroad.services.conversion import Converted
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.endpoint import Endpoint, TlsFacts
 from postroad.vocabulary.envelope import Recipient
@@ -24,13 +26,14 @@ class Parcel:
                 `outcomes` has one for each recipient of the work
     content     None until it was fetched from the store
     held_bytes  what it weighs in memory
-    is_ascii    what reading large content through has shown
+    needs       what looking through the content has shown, where somebody had to
+    converted   the content made 7-bit for whom it went to last; to be dropped by `forget_converted`
     began_s     the loop's time when it was taken up, NEVER_BEGAN before
     cuts        connections that ended under it
     next_hop_reports, next_hop_keeps_time   the server that took it over was given NOTIFY, and BY=
     """
 
-    __slots__ = ("began_s", "content", "cuts", "held_bytes", "is_ascii", "key", "next_hop_keeps_time",
+    __slots__ = ("began_s", "content", "converted", "cuts", "held_bytes", "key", "needs", "next_hop_keeps_time",
                  "next_hop_reports", "outcomes", "remote", "remote_name", "tls", "unsent", "work")  # fmt: skip
 
     def __init__(self, work: Work, content: bytes | StoredContent | None = None) -> None:
@@ -42,7 +45,8 @@ class Parcel:
         self.outcomes: list[Outcome] = []
         self.began_s = NEVER_BEGAN
         self.cuts = 0
-        self.is_ascii: bool | None = None
+        self.needs: ContentNeeds | None = None
+        self.converted: Converted | None = None
         self.remote: Endpoint | None = None
         self.remote_name = ""
         self.tls: TlsFacts | None = None
@@ -64,6 +68,12 @@ class Parcel:
         if content is None or isinstance(content, bytes):
             return content
         return content.in_memory()
+
+    def forget_converted(self) -> None:
+        """The parcel is over, or needs another form."""
+        if self.converted is not None:
+            self.converted.discard()
+            self.converted = None
 
 
 NEVER_BEGAN = -1.0

@@ -12,6 +12,7 @@ import msgspec
 from postroad.contracts.clock import Clock
 from postroad.contracts.network import Network
 from postroad.contracts.queue_store import StoredContent
+from postroad.services.conversion import Conversions
 from postroad.services.lanes import Errors
 from postroad.services.sweep import Sweep
 from postroad.vocabulary.queue_id import QueueId
@@ -42,6 +43,8 @@ class Surroundings:
     settings: DeliverySettings
     errors: Errors
     listener: Listener | None = None
+    conversions: Conversions | None = None
+    """For large content that a server cannot have as it is; without it, such content waits."""
 
 
 class TlsPlan(msgspec.Struct, frozen=True):

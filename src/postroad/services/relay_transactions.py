@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import StoredContent
+from postroad.message.convert import CannotConvert
+from postroad.rules.body_form import Form, form_for
 from postroad.rules.deliver_by import is_too_late, left_of, returned
 from postroad.rules.replies import (
     MAY_HAVE_IT,
@@ -25,6 +28,7 @@ from postroad.rules.replies import (
     outcome_of_lacking,
     wants_another_transaction,
 )
+from postroad.services.conversion import Conversions, Converted, convert_small, needs_of_small
 from postroad.services.lanes import Sender, WorkSource
 from postroad.services.parcel import Parcel
 from postroad.services.relay_parts import Surroundings
@@ -39,13 +43,26 @@ from postroad.wire.smtp.client_events import Ended, OutgoingTransaction, Recipie
 _OUR_STORE = EnhancedStatus(4, 3, 0)
 
 
+class Sending(NamedTuple):
+    """Content in the form in which it goes out, and what is declared of it."""
+
+    content: bytes | StoredContent
+    size_bytes: int
+    body: BodyType
+    smtputf8: bool
+
+    def in_memory(self) -> bytes | None:
+        return self.content if isinstance(self.content, bytes) else self.content.in_memory()
+
+
 class Flight:
     """One transaction under way. `answered` counts the RCPT replies, which come in order (RFC 2920 section 3.1)."""
 
-    __slots__ = ("accepted", "again", "answered", "parcel", "recipients")
+    __slots__ = ("accepted", "again", "answered", "content", "parcel", "recipients")
 
-    def __init__(self, parcel: Parcel, recipients: tuple[Recipient, ...]) -> None:
+    def __init__(self, parcel: Parcel, content: bytes | StoredContent, recipients: tuple[Recipient, ...]) -> None:
         self.parcel = parcel
+        self.content = content
         self.recipients = recipients
         self.answered = 0
         self.accepted: list[Recipient] = []
@@ -73,6 +90,7 @@ class Transactions:
         self._session = session
         self._clock = around.clock
         self._store = around.store
+        self._conversions = around.conversions
         self._tasks = around.tasks
         self._errors = around.errors
         self._advance = advance
@@ -161,21 +179,8 @@ class Transactions:
             if broken is not None:
                 self._fail_all(parcel, broken)
                 return False
-        octets = parcel.in_memory()
-        body, smtputf8 = envelope.body, envelope.smtputf8
-        lack = lacking(self._extensions, size_bytes=work.size_bytes, body=body, smtputf8=smtputf8)
-        if lack in (Lacking.EIGHT_BIT, Lacking.UTF8):
-            if octets is None and parcel.is_ascii is None:
-                self._prepare(parcel, self._examine(parcel))
-                return False
-            # What it declares is not always what it needs.
-            is_ascii = octets.isascii() if octets is not None else bool(parcel.is_ascii)
-            if is_ascii:
-                body = BodyType.SEVEN_BIT
-                smtputf8 = smtputf8 and not _addresses_are_ascii(parcel)
-            lack = lacking(self._extensions, size_bytes=work.size_bytes, body=body, smtputf8=smtputf8)
-        if lack is not None:
-            self._fail_all(parcel, lack)
+        sending = self._sending(parcel)
+        if sending is None:
             return False
         recipients = parcel.unsent[: self._recipients_max]
         parcel.unsent = parcel.unsent[self._recipients_max :]
@@ -183,35 +188,98 @@ class Transactions:
         parcel.next_hop_keeps_time = "DELIVERBY" in self._extensions
         if parcel.unsent:
             self._partial.appendleft(parcel)
-        self._flights.append(Flight(parcel, recipients))
+        self._flights.append(Flight(parcel, sending.content, recipients))
         self._begun += 1
         self._session.begin(
             OutgoingTransaction(
                 envelope.reverse_path,
                 recipients,
-                work.size_bytes,
-                body,
-                smtputf8,
+                sending.size_bytes,
+                sending.body,
+                sending.smtputf8,
                 envelope.ret,
                 envelope.envid,
                 envelope.require_tls,
                 deliver_by,
                 envelope.priority,
             ),
-            octets,
+            sending.in_memory(),
         )
         return True
+
+    # ---- the form of the content -----------------------------------------------------------------
+
+    def _sending(self, parcel: Parcel) -> Sending | None:
+        """The content in the form that the server takes (RFC 6152 section 3). None while that is being made, or
+        when it cannot be: then the parcel is over."""
+        content, work = parcel.content, parcel.work
+        assert content is not None, "fetched before its form is asked for"
+        form = self._form(parcel)
+        if form is None:
+            octets = parcel.in_memory()
+            if octets is None:
+                self._prepare(parcel, self._examine(parcel, content))
+                return None
+            parcel.needs = needs_of_small(octets)
+            form = self._form(parcel)
+        assert form is not None, "with its needs known there is a form, or something lacking"
+        if isinstance(form, Lacking):
+            self._fail_all(parcel, form)
+            return None
+        if form.ask is None:
+            return Sending(content, work.size_bytes, form.body, form.smtputf8)
+        if parcel.converted is None or parcel.converted.ask != form.ask:
+            parcel.forget_converted()
+            octets = parcel.in_memory()
+            if octets is None:
+                self._prepare(parcel, self._convert(parcel, content, form))
+                return None
+            if not self._take_converted(parcel, convert_small(octets, form.ask), form):
+                return None
+        converted = parcel.converted
+        assert converted is not None, "it was made above"
+        size = converted.size_bytes
+        lack = lacking(self._extensions, size_bytes=size, body=converted.body, smtputf8=form.smtputf8)
+        if lack is not None:
+            self._fail_all(parcel, lack, size_bytes=size)
+            return None
+        return Sending(converted.content, size, converted.body, form.smtputf8)
+
+    def _form(self, parcel: Parcel) -> Form | Lacking | None:
+        envelope = parcel.work.envelope
+        return form_for(
+            self._extensions,
+            size_bytes=parcel.work.size_bytes,
+            body=envelope.body,
+            smtputf8=envelope.smtputf8,
+            addresses_are_ascii=not envelope.smtputf8 or _addresses_are_ascii(parcel),
+            needs=parcel.needs,
+        )
+
+    def _take_converted(self, parcel: Parcel, made: Converted | CannotConvert, form: Form) -> bool:
+        """False when there is no such form: the parcel is over."""
+        if isinstance(made, Converted):
+            parcel.converted = made
+            return True
+        assert form.lack is not None, "something lacking is why it was to be converted"
+        self._fail_all(parcel, form.lack, unconvertible=made.reason)
+        return False
 
     def _return_all(self, parcel: Parcel, deliver_by: DeliverBy) -> None:
         parcel.outcomes.extend(returned(recipient, deliver_by) for recipient in parcel.unsent)
         parcel.unsent = ()
         self._conclude(parcel)
 
-    def _fail_all(self, parcel: Parcel, lack: Lacking) -> None:
+    def _fail_all(self, parcel: Parcel, lack: Lacking, *, size_bytes: int = 0, unconvertible: str = "") -> None:
         for recipient in parcel.unsent:
             parcel.outcomes.append(
                 outcome_of_lacking(
-                    recipient, lack, self._by, size_bytes=parcel.work.size_bytes, extensions=self._extensions
+                    recipient,
+                    lack,
+                    self._by,
+                    size_bytes=size_bytes or parcel.work.size_bytes,
+                    extensions=self._extensions,
+                    unconvertible=unconvertible,
                 )
             )
         parcel.unsent = ()
@@ -248,7 +316,7 @@ class Transactions:
             self._defer(parcel, parcel.unsent, trouble)
             parcel.unsent = ()
             self._conclude(parcel)
-        else:
+        elif parcel.unsent:
             self._partial.appendleft(parcel)
         self._advance()
 
@@ -258,18 +326,27 @@ class Transactions:
 
         return fetch
 
-    def _examine(self, parcel: Parcel) -> Callable[[], Awaitable[None]]:
+    def _examine(self, parcel: Parcel, content: bytes | StoredContent) -> Callable[[], Awaitable[None]]:
         async def examine() -> None:
-            content = parcel.content
-            assert content is not None, "fetched before it is examined"
-            assert not isinstance(content, bytes), "what is in memory is examined on the spot"
-            parcel.is_ascii = True
-            async for chunk in content.chunks():
-                if not chunk.isascii():
-                    parcel.is_ascii = False
-                    break
+            parcel.needs = await self._able_to_convert().needs(content)
 
         return examine
+
+    def _convert(self, parcel: Parcel, content: bytes | StoredContent, form: Form) -> Callable[[], Awaitable[None]]:
+        async def convert() -> None:
+            assert form.ask is not None, "it is to be converted"
+            made = await self._able_to_convert().convert(content, form.ask)
+            if self._preparing is parcel:
+                self._take_converted(parcel, made, form)
+            elif isinstance(made, Converted):
+                made.discard()  # the connection ended meanwhile
+
+        return convert
+
+    def _able_to_convert(self) -> Conversions:
+        if self._conversions is None:
+            raise StoreUnavailable("there is no room here to make it 7-bit in")
+        return self._conversions
 
     def content_failed(self, text: str) -> None:
         """The content of the transaction under way could not be read to its end: the connection must go, for
@@ -283,8 +360,7 @@ class Transactions:
         parcel.outcomes.extend(Outcome(recipient, Fate.DEFERRED, _OUR_STORE, text) for recipient in recipients)
 
     def stored_content(self) -> StoredContent:
-        content = self._flights[0].parcel.content
-        assert content is not None, "a transaction is begun with its content at hand"
+        content = self._flights[0].content
         assert not isinstance(content, bytes), "octets in memory are given to the session at once"
         return content
 
