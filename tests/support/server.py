@@ -189,10 +189,10 @@ class Server:
         counts = [report["queue_messages"] for report in reports if "queue_messages" in report]
         return sum(counts) if counts else None
 
-    def wait_until_delivered(self, deadline_s: float = 30.0) -> None:
-        """Returns when the queue is empty. Raises AssertionError with what is left in it."""
+    def wait_until_delivered(self, deadline_s: float = 30.0, *, left: int = 0) -> None:
+        """Returns when so many messages are left in the queue. Raises AssertionError with what is in it."""
         end = time.monotonic() + deadline_s
-        while self.queued() != 0:
+        while self.queued() != left:
             assert time.monotonic() < end, self.run("queue", "list").stdout.decode() + self.log()
             pause(0.03)
 

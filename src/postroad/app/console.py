@@ -22,13 +22,15 @@ from postroad.services.operations.operator import Operator, needs_the_server
 from postroad.services.operations.performer import OperationFailed, Performer, PlainObject
 from postroad.vocabulary.limits import SHARD_WAIT_S
 
+_NOT_YOURS = "is not for this user; become root or the server's user"
+
 
 def server_is_running(configuration: Configuration) -> bool:
     """Whether a server has this data folder. Raises OperationFailed where we may not look."""
     try:
         return server_pid(configuration.data_folder) is not None
     except PermissionError as error:
-        raise OperationFailed(f"{error.filename} is not for this user; become root or the server's user") from None
+        raise OperationFailed(f"{error.filename} {_NOT_YOURS}") from None
 
 
 async def open_performer(configuration: Configuration) -> Performer:
@@ -50,6 +52,8 @@ def _take_the_owners_place(configuration: Configuration) -> None:
         become_owner_of(data)
     except CannotServe as error:
         raise OperationFailed(str(error), error.exit_status) from None
+    if not os.access(configuration.run_folder, os.W_OK | os.X_OK):
+        raise OperationFailed(f"{data} {_NOT_YOURS}")
     os.umask(0o077)
 
 

@@ -85,7 +85,8 @@ class _Talk:
         self._session.quit()
         self._send()
         accepted = set(self._end.accepted) if self._end.reply.is_positive else set()
-        if not accepted and all(answer.is_positive for answer in self._answers.values()):
+        if not accepted and all(answer.code < 500 for answer in self._answers.values()):
+            # Nobody has it, and no address is to blame: the whole was refused, or is to be tried again.
             raise OperationFailed(f"the server says {self._end.reply}", _exit_status(self._end.reply))
         refused = [
             {"recipient": str(recipient.forward_path), "reply": str(self._answers.get(recipient, self._end.reply))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -73,7 +74,7 @@ def sendmail(
     recipients: tuple[str, ...],
 ) -> None:
     """Take a message from standard input, as sendmail(8) does. Exit status 0 accepted, 64 wrong usage, 67 no such
-    recipient, 75 try again (the server is down)."""
+    recipient, 69 refused, 75 try again (the server is down or cannot take it now)."""
     if mode != "m":
         raise OperationFailed(f"-b{mode}: only -bm, handing in a message, is what this program does", 64)
     letter = read_letter(
@@ -89,7 +90,15 @@ def sendmail(
     for refused in result["refused"]:
         click.echo(f"{safe(refused['recipient'])}: {safe(refused['reply'])}", err=True)
     if result["refused"]:
-        sys.exit(67)
+        sys.exit(_status_of(refused["reply"] for refused in result["refused"]))
+
+
+def _status_of(replies: Iterable[str]) -> int:
+    """sysexits.h: 67 an address is unknown (5.1.z, RFC 3463 section 3.2), 69 it is refused, 75 try that one again."""
+    codes = [reply.split()[:2] for reply in replies]
+    if all(code.startswith("4") for code, *_ in codes):
+        return 75
+    return 67 if any(status.startswith("5.1.") for _, *more in codes for status in more) else 69
 
 
 def _from(full_name: str, address: str) -> str:
