@@ -331,7 +331,10 @@ class Delivery:
             staying, moved = split_moved(
                 work.destination, work.recipients, self._world.directory.domain, self._settings
             )
-        except StoreUnavailable:
+        except Exception as error:
+            # One message that cannot be routed anew must not stop all the others: it goes the way it was to go.
+            if not isinstance(error, StoreUnavailable):
+                self._errors(f"the way of {work.queue_id}", error)
             staying, moved = work.recipients, ()
         parcel = Parcel(work)
         release_at = work.envelope.release_at

@@ -1,4 +1,5 @@
-"""What has to be swept from time to time: delivery keys of finished messages, days of the ledger.
+"""What has to be swept from time to time: delivery keys of finished messages, content that a crash has left in no
+mailbox, days of the ledger.
 
 A delivery key may go only when its queue id is final, for until then the delivery may be repeated.
 """
@@ -7,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import NamedTuple
 
 from postroad.contracts.clock import Clock
-from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.ledger import Ledger
 from postroad.contracts.mailbox_store import MailboxStore
 from postroad.contracts.queue_store import QueueStore
@@ -17,9 +18,20 @@ from postroad.services.lanes import Errors
 from postroad.vocabulary.limits import DELIVERY_KEYS_OLDER_THAN_S, DELIVERY_KEYS_PER_COMMIT, HOUSEKEEPING_S
 from postroad.vocabulary.queue_id import QueueId, shard_of
 
+_FIRST = 0
+
+
+class Swept(NamedTuple):
+    """What one round took away: delivery keys, content files that belonged to no message, ledger files."""
+
+    keys: int
+    contents: int
+    ledgers: int
+
 
 class Housekeeping:
-    """`ledger_keep` is how long stories are kept. With several workers each sweeps the keys of its own shard."""
+    """`ledger_keep` is how long stories are kept. With several workers each sweeps the keys of its own shard, and
+    the owner of the first shard sweeps what all have in common."""
 
     def __init__(
         self,
@@ -44,13 +56,15 @@ class Housekeeping:
             await asyncio.sleep(HOUSEKEEPING_S)
             try:
                 await self.sweep()
-            except StoreUnavailable as error:
+            except Exception as error:
+                # A store that is away, or what nobody expected: the mail goes on, and the next round tries again.
                 self._errors("housekeeping", error)
 
-    async def sweep(self) -> tuple[int, int]:
-        """One round now. Returns the numbers of forgotten keys and of removed ledger files.
-        Raises StoreUnavailable; whatever was swept stays swept."""
-        return await self._sweep_keys(), await self._ledger.drop_before(self._clock.now() - self._ledger_keep)
+    async def sweep(self) -> Swept:
+        """One round now. Raises StoreUnavailable; whatever was swept stays swept."""
+        keys = await self._sweep_keys()
+        contents = await self._mailboxes.sweep_content() if self._queue.shard == _FIRST else 0
+        return Swept(keys, contents, await self._ledger.drop_before(self._clock.now() - self._ledger_keep))
 
     async def _sweep_keys(self) -> int:
         """All portions of one round; keys of messages still under way are looked at again in the next."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.ledger import Ledger
 from postroad.contracts.queue_store import QueueStore
 from postroad.services.lanes import Errors
@@ -30,7 +29,8 @@ class OutboxMover:
         self._touched.set()
 
     async def run(self) -> None:
-        """Until cancelled. A store or ledger that is unavailable is tried again, ever more slowly."""
+        """Until cancelled. A store or ledger that is unavailable is tried again, ever more slowly; so is what nobody
+        expected, for the mail must not stop because its stories cannot be told."""
         wait_s = OUTBOX_PAUSE_S
         self._touched.set()  # what a crash left behind
         while True:
@@ -40,7 +40,7 @@ class OutboxMover:
             try:
                 await self.drain()
                 wait_s = OUTBOX_PAUSE_S
-            except StoreUnavailable as error:
+            except Exception as error:
                 self._errors("copying stories to the ledger", error)
                 wait_s = min(2 * wait_s, SETTLE_WAIT_MAX_S)
                 self._touched.set()

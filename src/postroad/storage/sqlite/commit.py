@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import apsw
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.storage.sqlite.database import is_suspect, translated
+from postroad.storage.sqlite.database import close_database, is_suspect, translated
 from postroad.vocabulary.limits import CHECKPOINT_PAGES
 
 A = TypeVar("A")
@@ -97,14 +97,14 @@ class CommitEngine:
             checkpointer = self._connect()
         except apsw.Error as error:
             unavailable = translated(error, self._name, connection.system_errno)
-            connection.close(True)
+            close_database(connection)
             raise unavailable from error
         except StoreUnavailable:
-            connection.close(True)
+            close_database(connection)
             raise
         connection.set_wal_hook(self._count_wal_pages)
         if self._checkpointer is not None:
-            self._checkpointer.close(True)
+            close_database(self._checkpointer)
         self._connection, self._checkpointer = connection, checkpointer
         self._wal_pages, self._next_checkpoint = 0, CHECKPOINT_PAGES
 
@@ -177,7 +177,7 @@ class CommitEngine:
         except apsw.Error:
             suspect = True
         if suspect:
-            connection.close(True)
+            close_database(connection)
             self._connection = None
         return unavailable
 
@@ -202,7 +202,7 @@ class CommitEngine:
         except apsw.Error as error:
             self.checkpoint_failures += 1
             if is_suspect(error):
-                self._checkpointer.close(True)
+                close_database(self._checkpointer)
                 self._checkpointer = None
                 self._replace_checkpointer()
 
@@ -219,7 +219,7 @@ class CommitEngine:
             self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE)
         for connection in (self._connection, self._checkpointer):
             if connection is not None:
-                connection.close(True)
+                close_database(connection)
         self._connection = self._checkpointer = None
 
 

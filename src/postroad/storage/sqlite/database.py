@@ -131,6 +131,15 @@ def open_database(path: Path, kind: DatabaseKind, *, vfs: str | None = None) -> 
     return connection
 
 
+def close_database(connection: apsw.Connection) -> None:
+    """Close it with whatever is open on it. Does not raise: it is closed all the same, and what the last one out
+    could not carry over from the log the next to open will."""
+    try:
+        connection.close(True)
+    except apsw.Error:
+        pass
+
+
 def _prepare(connection: apsw.Connection, path: Path, kind: DatabaseKind) -> None:
     """SQLite does not wait, whatever its time-out, where two connections switch a new file to the log, or one
     opens it while the last other one closes it. So we wait here, as long in all as it would."""

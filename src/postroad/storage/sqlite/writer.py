@@ -21,7 +21,7 @@ import apsw
 
 from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.commit import Item, Result, Verb
-from postroad.storage.sqlite.database import is_suspect, translated
+from postroad.storage.sqlite.database import close_database, is_suspect, translated
 from postroad.vocabulary.limits import (
     COMMIT_BATCH,
     READS_WAITING,
@@ -231,7 +231,7 @@ class ReadingConnection:
 
     def close(self) -> None:
         if self._connection is not None:
-            self._connection.close(True)
+            close_database(self._connection)
             self._connection = None
 
 
