@@ -2,6 +2,7 @@
 
 import re
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroad.message.convert import CannotConvert, Rewriter, needs, plan_conversion, to_seven_bit
-from postroad.message.structure import scan
+from postroad.message.structure import StructureScanner, scan
 from postroad.vocabulary.envelope import BodyType
 from tests.message.mime import decoded, head, multipart
 
@@ -271,3 +272,22 @@ def test_ten_thousand_parts_take_linear_time() -> None:
     began = time.perf_counter()
     assert made(content).isascii()
     assert time.perf_counter() - began < 8
+
+
+def test_streamed_content_is_never_whole_in_memory() -> None:
+    block = b"\x89PNG\0\r\n" * 8192
+    pieces = [head(*MIME, b"Content-Type: image/png"), *[block] * 200]
+    tracemalloc.start()
+    try:
+        scanner = StructureScanner()
+        for piece in pieces:
+            scanner.feed(piece)
+        plan = plan_conversion(scanner.end(), from_binary=True)
+        assert not isinstance(plan, CannotConvert)
+        rewriter = Rewriter(plan)
+        written = sum(len(rewriter.feed(piece)) for piece in pieces) + len(rewriter.end())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert written > 10_000_000
+    assert peak < 2_000_000

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from postroad.contracts.errors import StoreFull
+from postroad.message.convert import to_seven_bit
+from postroad.rules.body_form import Ask
+from postroad.services.conversion import Conversions, Converted
 from postroad.storage.sqlite.queue_content import FileSpool
+from postroad.storage.sqlite.queue_store import SqliteQueueStore
+from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.envelope import BodyType
 from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES
 from postroad.vocabulary.outcome import Fate
 from postroad.vocabulary.queue_id import QueueId
+from postroad.wire.pop3.content import MessageOutput
 from postroad.wire.smtp.server_profile import ServerProfile
+from postroad.world.aside import in_a_thread
+from postroad.world.clock import SystemClock
 from tests.message.mime import decoded, head, multipart
 from tests.services.towns import ANN, Town, WatchedQueue, play
 from tests.support.peer import Peer, Temper
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 MIME = (b"From: ann@a.example", b"Subject: x", b"MIME-Version: 1.0")
 TEXT = head(b"Content-Type: text/plain; charset=utf-8", b"Content-Transfer-Encoding: 8bit") + b"caf\xc3\xa9"
@@ -223,3 +238,56 @@ def test_a_full_disk_defers_what_is_to_be_converted(tmp_path: Path) -> None:
             assert decoded((await town.mail_of("cat"))[0]) == decoded(content)
 
     play(scene)
+
+
+def test_the_size_that_pop3_lists_is_that_of_what_it_sends(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            content = multipart(b"b", LARGE_PICTURE, first=MIME)
+            await town.send(None, "cat@a.example", content=content, body=BodyType.BINARY_MIME)
+            await town.queue_is_empty()
+            (kept,) = await town.mail_of("cat")
+            cat = town.directory.account(Mailbox("cat", "a.example"))
+            assert cat is not None
+            (listed,) = await town.mailboxes.list_messages(cat.id)
+            output = MessageOutput()
+            sent = output.chunk(kept) + output.end()
+            # As a client reads it: line by line, up to the dot.
+            lines = sent.removesuffix(b".\r\n").replace(b"\n..", b"\n.").splitlines()
+            assert listed.size_bytes == sum(len(line) + 2 for line in lines)
+
+    play(scene)
+
+
+def test_large_content_is_converted_aside_from_the_loop(tmp_path: Path) -> None:
+    threads: set[int] = set()
+
+    async def noted(function: Callable[[A], R], argument: A) -> R:
+        def call(given: A) -> R:
+            threads.add(threading.get_ident())
+            return function(given)
+
+        return await in_a_thread(call, argument)
+
+    async def scene() -> None:
+        store = await SqliteQueueStore.open(tmp_path / "queue", 0, clock_now=SystemClock().now)
+        content = multipart(b"b", LARGE_PICTURE, TEXT, first=MIME)
+        spool = store.spool(store.new_id(SystemClock().now()))
+        spool.write(content)
+        sealed = await spool.seal()
+        conversions = Conversions(store, SystemClock(), noted)
+        assert (await conversions.needs(sealed)).body is BodyType.BINARY_MIME
+        made = await conversions.convert(sealed, Ask(from_binary=True, eight_bit_may_stay=False))
+        assert isinstance(made, Converted)
+        assert not isinstance(made.content, bytes)
+        octets = b"".join([chunk async for chunk in made.content.chunks()])
+        assert octets == to_seven_bit(content, from_binary=True)
+        assert len(octets) == made.size_bytes
+        made.discard()
+        spool.discard()
+        await store.close()
+
+    asyncio.run(scene())
+    assert threads
+    assert threading.get_ident() not in threads
+    assert files_of(tmp_path) == []
