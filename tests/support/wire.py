@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 import struct
 from types import TracebackType
 
@@ -13,10 +15,12 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Wire:
-    """A connection, with TLS from the first octet where `tls` is true. Nothing is read or said of itself."""
+    """A connection, with TLS from the first octet where `tls` is true; `source` is the address that it comes from.
+    Nothing is read or said of itself."""
 
-    def __init__(self, address: str, port: int, *, tls: bool = False) -> None:
-        self._socket = socket.create_connection((address, port), timeout=_PATIENCE_S)
+    def __init__(self, address: str, port: int, *, tls: bool = False, source: str = "") -> None:
+        origin = (source, 0) if source else None
+        self._socket = socket.create_connection((address, port), timeout=_PATIENCE_S, source_address=origin)
         if tls:
             self._socket = unverified().wrap_socket(self._socket)
         self._heard = bytearray()
@@ -31,6 +35,11 @@ class Wire:
 
     def say(self, octets: bytes) -> None:
         self._socket.sendall(octets)
+
+    def say_what_is_taken(self, octets: bytes) -> None:
+        """Say them as far as the other side reads; it may close the connection meanwhile."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(octets)
 
     def line(self) -> bytes:
         """The next line with its end; what came before the connection ended, where it did."""
@@ -65,6 +74,24 @@ class Wire:
         """The handshake, after the server has agreed to it."""
         assert not self._heard, bytes(self._heard)
         self._socket = unverified().wrap_socket(self._socket)
+
+    def hears_nothing_for(self, seconds: float) -> bool:
+        """Whether no reply comes so soon."""
+        self._socket.settimeout(seconds)
+        try:
+            self._heard += self._socket.recv(65_536)
+        except TimeoutError:
+            return True
+        finally:
+            self._socket.settimeout(_PATIENCE_S)
+        return False
+
+    @property
+    def may_resume(self) -> bool:
+        """Whether the server has given a ticket for its TLS session, or remembers it."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        session = self._socket.session
+        return session is not None and bool(session.has_ticket)
 
     def ended(self) -> bool:
         """Whether the server closes the connection, and says nothing before it does."""
