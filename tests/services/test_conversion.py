@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 
-from postroad.contracts.errors import StoreFull
+from postroad.contracts.errors import StoreFull, StoreUnavailable
 from postroad.message.convert import to_seven_bit
 from postroad.rules.body_form import Ask
 from postroad.services.conversion import Conversions, Converted
@@ -291,3 +291,18 @@ def test_large_content_is_converted_aside_from_the_loop(tmp_path: Path) -> None:
     assert threads
     assert threading.get_ident() not in threads
     assert files_of(tmp_path) == []
+
+
+def test_without_a_place_for_another_form_large_content_is_examined_and_waits(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            spool = town.queue.spool(town.queue.new_id(town.clock.now()))
+            spool.write(multipart(b"b", LARGE_TEXT, first=MIME))
+            content = await spool.seal()
+            conversions = Conversions(None, town.clock)
+            assert (await conversions.needs(content)).body is BodyType.EIGHT_BIT_MIME
+            with pytest.raises(StoreUnavailable):
+                await conversions.convert(content, Ask(from_binary=False, eight_bit_may_stay=False))
+            spool.discard()
+
+    play(scene)

@@ -15,6 +15,7 @@ import msgspec
 
 from postroad.contracts.aside import Aside
 from postroad.contracts.clock import Clock
+from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import QueueStore, Spool, StoredContent
 from postroad.message.convert import CannotConvert, Conversion, Rewriter, plan_conversion, rewrite
 from postroad.message.structure import Structure, StructureScanner, scan
@@ -65,9 +66,9 @@ def convert_small(octets: bytes, ask: Ask) -> Converted | CannotConvert:
 
 
 class Conversions:
-    """`store` gives the spool for large content."""
+    """`store` gives the spool for large content; without one such content can be examined, and has to wait."""
 
-    def __init__(self, store: QueueStore, clock: Clock, aside: Aside = in_place) -> None:
+    def __init__(self, store: QueueStore | None, clock: Clock, aside: Aside = in_place) -> None:
         self._store = store
         self._clock = clock
         self._aside = aside
@@ -90,6 +91,8 @@ class Conversions:
         octets = content.in_memory()
         if octets is not None:
             return convert_small(octets, ask)
+        if self._store is None:
+            raise StoreUnavailable("there is no room for it in another form.")
         async with self._turns:
             structure = await self._scanned(content)
             plan = await self._aside(lambda asked: _plan(structure, asked), ask)

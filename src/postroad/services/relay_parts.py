@@ -44,7 +44,7 @@ class Surroundings:
     errors: Errors
     listener: Listener | None = None
     conversions: Conversions | None = None
-    """For large content that a server cannot have as it is; without it, such content waits."""
+    """For content that a server cannot have as it is; without it, large content waits."""
 
 
 class TlsPlan(msgspec.Struct, frozen=True):

@@ -90,7 +90,7 @@ class Transactions:
         self._session = session
         self._clock = around.clock
         self._store = around.store
-        self._conversions = around.conversions
+        self._conversions = around.conversions or Conversions(None, around.clock)
         self._tasks = around.tasks
         self._errors = around.errors
         self._advance = advance
@@ -328,25 +328,20 @@ class Transactions:
 
     def _examine(self, parcel: Parcel, content: bytes | StoredContent) -> Callable[[], Awaitable[None]]:
         async def examine() -> None:
-            parcel.needs = await self._able_to_convert().needs(content)
+            parcel.needs = await self._conversions.needs(content)
 
         return examine
 
     def _convert(self, parcel: Parcel, content: bytes | StoredContent, form: Form) -> Callable[[], Awaitable[None]]:
         async def convert() -> None:
             assert form.ask is not None, "it is to be converted"
-            made = await self._able_to_convert().convert(content, form.ask)
+            made = await self._conversions.convert(content, form.ask)
             if self._preparing is parcel:
                 self._take_converted(parcel, made, form)
             elif isinstance(made, Converted):
                 made.discard()  # the connection ended meanwhile
 
         return convert
-
-    def _able_to_convert(self) -> Conversions:
-        if self._conversions is None:
-            raise StoreUnavailable("there is no room here to make it 7-bit in")
-        return self._conversions
 
     def content_failed(self, text: str) -> None:
         """The content of the transaction under way could not be read to its end: the connection must go, for
