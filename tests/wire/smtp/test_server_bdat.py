@@ -125,7 +125,7 @@ def test_a_message_has_a_bounded_number_of_chunks(chunk: bytes) -> None:
     profile = msgspec.structs.replace(FULL, message_bytes=10_000_000)
     conversation = Conversation(profile)
     conversation.lines("EHLO x", *OPENING)
-    answered = 0
+    answered, said = 0, b""
     for _ in range(1000):
         said = conversation.say(chunk * 1000)
         answered += said.count(b"250 ")
