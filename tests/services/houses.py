@@ -21,6 +21,7 @@ from postroad.rules.routing import group_recipients
 from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
 from postroad.services.reception import Onward, Reception, ReceptionSettings, Stores, Surroundings
 from postroad.simulation.virtual_clock import VirtualClock
+from postroad.simulation.virtual_entropy import VirtualEntropy
 from postroad.simulation.virtual_loop import VirtualLoop, run
 from postroad.simulation.virtual_network import VirtualHost, VirtualNetwork
 from postroad.simulation.weather import Weather
@@ -41,6 +42,7 @@ HOSTNAME = f"mx.{HERE}"
 SERVER = "192.0.2.25"
 CLIENT = "198.51.100.7"
 SOCKET = "/run/submit.sock"
+LMTP_SOCKET = "/run/lmtp.sock"
 PASSWORD = "correct horse"
 SERVER_UID = 990
 UNIX_USERS = {0: "root", SERVER_UID: "postroad", 1001: "ann", 1002: "guest"}
@@ -49,11 +51,22 @@ ALL_OFF = PolicySettings(
 )
 PORTS = {
     ListenerRole.SMTP: 25,
+    ListenerRole.SMTP_PROXY: 26,
+    ListenerRole.LMTP: 24,
     ListenerRole.SUBMISSION: 587,
     ListenerRole.SUBMISSIONS: 465,
+    ListenerRole.ODMR: 366,
     ListenerRole.POP3: 110,
     ListenerRole.POP3S: 995,
 }
+DOORS = (
+    ListenerRole.SMTP,
+    ListenerRole.SMTP_PROXY,
+    ListenerRole.LMTP,
+    ListenerRole.SUBMISSION,
+    ListenerRole.SUBMISSIONS,
+    ListenerRole.ODMR,
+)
 DEADLINE_S = 10 * 86_400.0
 """Of virtual time; a test that waits for ever ends."""
 
@@ -121,6 +134,7 @@ class House:
         self.passwords = PlainPasswords()
         self.accepted: list[NewMessage] = []
         self.free_bytes = 10**12
+        self.channel_binding = b""
         self._clients: dict[str, VirtualHost] = {}
         self.queue: SqliteQueueStore
         self.directory: SqliteDirectory
@@ -186,15 +200,17 @@ class House:
                 resolver=dns or Zone(),
                 free_bytes=lambda: self.free_bytes,
                 user_name=UNIX_USERS.get,
+                entropy=VirtualEntropy(),
+                channel_binding=lambda: self.channel_binding,
             ),
             onward=Onward(routing=self._routing, accepted=self.accepted.append),
         )
         async with reception:
             listeners = [
-                self.machine.listen(PORTS[role], reception.connection(role), tls=role.implicit_tls)
-                for role in (ListenerRole.SMTP, ListenerRole.SUBMISSION, ListenerRole.SUBMISSIONS)
+                self.machine.listen(PORTS[role], reception.connection(role), tls=role.implicit_tls) for role in DOORS
             ]
-            listeners.append(self.machine.listen_local(SOCKET, reception.connection(ListenerRole.LOCAL)))
+            for path, role in ((SOCKET, ListenerRole.LOCAL), (LMTP_SOCKET, ListenerRole.LMTP)):
+                listeners.append(self.machine.listen_local(path, reception.connection(role)))
             for listener in listeners:
                 reception.overload.watch(listener)
             yield reception
@@ -244,11 +260,11 @@ class House:
             await protocol.start_tls()
         return protocol
 
-    async def connect_local(self, uid: int) -> Client:
+    async def connect_local(self, uid: int, path: str = SOCKET) -> Client:
         """From a process of this Unix user, on the server's own machine."""
         self.machine.user_id, before = uid, self.machine.user_id
         try:
-            _, protocol = await self.machine.connect_local(Client, SOCKET, timeout_s=30)
+            _, protocol = await self.machine.connect_local(Client, path, timeout_s=30)
         finally:
             self.machine.user_id = before
         assert isinstance(protocol, Client)

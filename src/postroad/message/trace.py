@@ -67,9 +67,10 @@ def address_literal(address: str) -> str:
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
-def protocol_name(peer: PeerFacts, smtputf8: bool) -> str:
+def protocol_name(peer: PeerFacts, smtputf8: bool, lmtp: bool = False) -> str:
     """The word after "with" in Received: ESMTPSA and its kin."""
-    return _PROTOCOLS[peer.esmtp, peer.tls is not None, bool(peer.account), smtputf8]
+    name = _PROTOCOLS[peer.esmtp or lmtp, peer.tls is not None, bool(peer.account), smtputf8]
+    return name.replace("ESMTP", "LMTP").replace("UTF8SMTP", "UTF8LMTP") if lmtp else name
 
 
 def received_field(
@@ -80,6 +81,8 @@ def received_field(
     at: datetime,
     recipient: Mailbox | None = None,
     smtputf8: bool = False,
+    lmtp: bool = False,
+    priority: int | None = None,
 ) -> bytes:
     """The Received field that we put before a message (RFC 5321 section 4.4), with its last CR LF.
 
@@ -89,9 +92,11 @@ def received_field(
     recipient  the forward-path when the transaction has exactly one recipient, else None: "for" would tell
                each recipient of the others (RFC 5321 section 7.6)
     smtputf8   whether the transaction said SMTPUTF8
+    lmtp       whether it was one of LMTP (RFC 2033, RFC 3848)
+    priority   MT-PRIORITY, where it was given (RFC 6710 section 4.1)
     """
     tls = peer.tls
-    with_ = protocol_name(peer, smtputf8)
+    with_ = protocol_name(peer, smtputf8, lmtp)
     if tls is not None:
         with_ = f"{with_} ({_in_comment(tls.version)} {_in_comment(tls.cipher)})"
     for_ = ""
@@ -100,6 +105,8 @@ def received_field(
         # A path is in the header only when the header can hold it.
         if path.isprintable() and (smtputf8 or path.isascii()):
             for_ = f"\r\n\tfor <{path}>"
+    if priority is not None:
+        for_ += f"\r\n\tpriority {priority}"
     text = (
         f"Received: from {_client(peer)}\r\n\tby {hostname} with {with_}\r\n\tid {queue_id}{for_};\r\n"
         f"\t{date_text(at)}\r\n"
@@ -114,6 +121,8 @@ def _client(peer: PeerFacts) -> str:
     if peer.remote.address == "unix":
         who = f"uid {peer.uid}" if peer.uid is not None else "local"
         return f"{helo if named else 'localhost'} ({who})"
+    if not peer.remote.address:
+        return f"{helo if named else 'unknown'} (unknown)"  # a front end did not tell
     literal = address_literal(peer.remote.address)
     host = peer.host
     known = f"({host} {literal})" if host and _DOMAIN.fullmatch(host) else f"({literal})"

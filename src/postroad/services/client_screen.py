@@ -45,14 +45,18 @@ class ClientScreen:
 
     __slots__ = ("_address", "_asked", "_helo", "_lookups", "_plan")
 
-    def __init__(self, plan: ScreenPlan, lookups: ClientLookups, address: str) -> None:
+    def __init__(
+        self, plan: ScreenPlan, lookups: ClientLookups, address: str, known_name: Finding | None = None
+    ) -> None:
+        """`known_name` is what a front end has found already. An empty `address` is one that it did not tell: rules
+        about the address have nothing to say then."""
         self._plan = plan
         self._lookups = lookups
         self._address = address
         self._helo = ""
         self._asked: dict[Rule, Found | Finding] = {}
-        if Rule.REVERSE_DNS in plan.severities or plan.blocked_names:
-            self._asked[Rule.REVERSE_DNS] = lookups.reverse_dns(address)
+        if (Rule.REVERSE_DNS in plan.severities or plan.blocked_names) and (address or known_name is not None):
+            self._asked[Rule.REVERSE_DNS] = known_name or lookups.reverse_dns(address)
 
     def greeted(self, name: str) -> None:
         self._helo = name
@@ -71,7 +75,7 @@ class ClientScreen:
         domain = reverse_path.domain
         if Rule.SENDER_DOMAIN in on and not ours:
             self._asked[Rule.SENDER_DOMAIN] = self._lookups.sender_domain(domain)
-        if Rule.SENDER_HOST in on:
+        if Rule.SENDER_HOST in on and self._address:
             self._asked[Rule.SENDER_HOST] = self._lookups.sender_host(self._address, self._helo, domain)
 
     def unanswered(self) -> Found | None:

@@ -100,6 +100,18 @@ class Conversations:
             self._connections[connection] = (Standing.ADMITTED, address)
         return ruling
 
+    @property
+    def connections(self) -> int:
+        """Those too that are not, or not yet, one of the sessions."""
+        return len(self._connections)
+
+    def forget(self, connection: Connection) -> None:
+        """It is no longer counted as the client that it was; `arrived` and `admit` follow for another."""
+        standing, address = self._connections.get(connection, _OUTSIDE)
+        if standing is not Standing.OUTSIDE:
+            self._connections[connection] = _OUTSIDE
+            self._door.leave(address, vouched=standing is Standing.VOUCHED)
+
     def vouched(self, connection: Connection) -> None:
         """It has logged in. Harmless when repeated, or for one that has left."""
         standing, address = self._connections.get(connection, _OUTSIDE)

@@ -15,6 +15,7 @@ from postroad.vocabulary.limits import (
     REFUSED_RECIPIENTS,
     REFUSED_RECIPIENTS_DELAYED,
 )
+from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.reply import Reply, reply
 from postroad.vocabulary.story import Entry, Refused, Verdict
 
@@ -27,6 +28,10 @@ class Refusals:
         self._client = client
         self._guesses = 0
 
+    def forget(self) -> None:
+        """Another client speaks now."""
+        self._guesses = 0
+
     def refuse(self, stage: str, subject: str, ruling: Ruling, path: ReversePath) -> Reply:
         """The ruling's reply, noted. `path` is an address that the refusal can be found by."""
         assert ruling.reply is not None
@@ -36,6 +41,8 @@ class Refusals:
     def refuse_guess(self, stage: str, subject: str, ruling: Ruling, path: ReversePath = None) -> Answer:
         """A refusal that tells whether an address exists: whoever collects them is slowed down, then cut."""
         answer = self.refuse(stage, subject, ruling, path)
+        if self._client.role is ListenerRole.LMTP:
+            return answer  # it hands on what others have addressed
         self._guesses += 1
         if self._client.is_stranger and self._is_shut_out():
             return SHUT_OUT.reply or answer

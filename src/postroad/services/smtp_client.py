@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from postroad.contracts.directory import Account
+from postroad.rules.client_policy import Finding
+from postroad.services.client_screen import ClientScreen
 from postroad.services.reception_parts import Desk
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.endpoint import Endpoint, PeerFacts, TlsFacts
@@ -46,7 +48,7 @@ class SmtpClient:
         self._allowed: frozenset[str] = frozenset()
         if role is ListenerRole.LOCAL:
             self._know_unix_user()
-        elif not role.is_submission:
+        elif role.is_open_to_strangers:
             self.trusted = remote.address in desk.trusted
 
     def _know_unix_user(self) -> None:
@@ -61,6 +63,14 @@ class SmtpClient:
     @property
     def is_stranger(self) -> bool:
         return not self.account and not self.trusted and self.role is not ListenerRole.LOCAL
+
+    def screen(self, known_name: Finding | None = None) -> ClientScreen | None:
+        """The `[policy]` rules for it; None where there are none, or none that apply. `known_name` is what a front
+        end has found out about its name."""
+        desk = self._desk
+        if not self.is_stranger or not self.role.is_open_to_strangers or desk.screen_plan.is_empty:
+            return None
+        return ClientScreen(desk.screen_plan, desk.lookups, self.remote.address, known_name)
 
     def facts(self) -> PeerFacts:
         """For trace fields and the ledger; the same object until something changes."""
@@ -84,6 +94,19 @@ class SmtpClient:
 
     def authenticated(self, account: str) -> None:
         self.account = account
+        self._facts = None
+
+    def replaced(
+        self, *, remote: Endpoint, local: Endpoint, helo: str | None, esmtp: bool | None, account: str
+    ) -> None:
+        """A front end has told who it is. The host's name is to be confirmed anew."""
+        self.remote = remote
+        self.local = local
+        self.helo = self.helo if helo is None else helo
+        self.esmtp = self.esmtp if esmtp is None else esmtp
+        self.account = account
+        self.host = ""
+        self.trusted = self.role.is_open_to_strangers and remote.address in self._desk.trusted
         self._facts = None
 
     def confirmed(self, host: str) -> None:

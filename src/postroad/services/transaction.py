@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from postroad.contracts.queue_store import NewMessage, StoredContent
+from postroad.rules.deliver_by import deadline_of
 from postroad.services.account_usage import Tab
 from postroad.services.content_intake import ContentIntake
 from postroad.vocabulary.address import Mailbox, path_text
@@ -16,6 +17,18 @@ from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.story import Entry, Received, Verdict
 from postroad.wire.smtp.events import SenderGiven
+
+
+def release_of(sender: SenderGiven, at: datetime) -> datetime | None:
+    """When the message may go: the interval counts from now (RFC 4865 section 4); None for at once."""
+    until = sender.hold_until if sender.hold_for_s is None else at + timedelta(seconds=sender.hold_for_s)
+    return None if until is None or until <= at else until
+
+
+def is_held_too_long(sender: SenderGiven, at: datetime) -> bool:
+    """Whether it is to go later than it is to be there."""
+    until = release_of(sender, at)
+    return until is not None and sender.deliver_by is not None and until >= deadline_of(sender.deliver_by, at)
 
 
 class Transaction:
@@ -68,6 +81,7 @@ class Transaction:
         if body is BodyType.SEVEN_BIT and intake.eight_bit:
             body = BodyType.EIGHT_BIT_MIME
         path = sender.reverse_path
+        release_at = release_of(sender, at)
         keys = [intake.queue_id, *(each.forward_path.key() for each in recipients)]
         if path is not None:
             keys.append(path.key())
@@ -85,11 +99,24 @@ class Transaction:
         )
         return NewMessage(
             queue_id=intake.queue_id,
-            envelope=Envelope(path, recipients, body, sender.smtputf8, sender.ret, sender.envid),
+            envelope=Envelope(
+                path,
+                recipients,
+                body,
+                sender.smtputf8,
+                sender.ret,
+                sender.envid,
+                sender.require_tls,
+                sender.deliver_by,
+                release_at,
+                sender.priority or 0,
+                sender.way,
+            ),
             content=content,
             groups=routing(recipients),
             queued_at=at,
             story=Entry(intake.queue_id, tuple(keys), (received,)),
+            due_at=release_at,
         )
 
     def drop(self) -> None:

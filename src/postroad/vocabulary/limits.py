@@ -304,6 +304,18 @@ ETRN_OF_CLIENT = 10
 
 ETRN_MEMORY_S = 60.0
 
+PICKUPS = 1000
+"""`[[pickup]]` entries."""
+
+PICKUP_MESSAGES = 100_000
+"""Messages of a maildrop elsewhere that are looked at in one session; the rest comes in the next."""
+
+PICKUP_S = 3600.0
+"""One session of a pick-up, at most; what was not fetched comes with the next."""
+
+POP3_REPLY_LINE_BYTES = 2048
+"""A line of a POP3 server's answer; RFC 1939 section 3 allows 512, we bear four times that."""
+
 HOLD_PAGE = 200
 """Messages of a hold that are listed at once; a hold may have any number."""
 
@@ -395,6 +407,32 @@ UNIX_PATH_BYTES = 107
 """A Unix socket's path (sockaddr_un, unix(7))."""
 VIRTUAL_WINDOW_BYTES = 65_536
 """Octets on their way or unread in one direction of a virtual connection: TCP's window."""
+
+# ---- terminals (RFC 821 section 3.4) ---------------------------------------------------------------
+
+WATCHERS = 20
+"""Terminals that watch at once; each has one of the CONTROL_CLIENTS' places."""
+
+WATCHERS_OF_ADDRESS = 5
+
+WATCH_MESSAGES = 100
+"""Messages on their way to one terminal; one with more takes none."""
+
+WATCH_POLL_S = 20.0
+"""The longest silence between a terminal and the server; each then hears from the other."""
+
+WATCH_LEASE_S = 10.0
+"""A terminal that has not asked again for so long is gone."""
+
+WATCH_ACK_S = 5.0
+"""A message is shown within this time, or it was not shown: the client waits for the answer to its data."""
+
+TERMINAL_MESSAGE_BYTES = 65_536
+"""A larger message is for no terminal."""
+
+TERMINAL_LINES = 1000
+
+TERMINAL_LINE_CHARACTERS = 1000
 
 # ---- control socket ------------------------------------------------------------------------------
 
