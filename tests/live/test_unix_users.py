@@ -156,6 +156,19 @@ def test_commands_of_root_work_the_same_while_it_is_stopped(server: Server) -> N
         server.start()
 
 
+def test_a_python_that_the_serving_user_cannot_run_is_named(server: Server, tmp_path: Path) -> None:
+    """As where the environment stands in root's home; `tmp_path` is closed to others, too."""
+    own, environment = python_for("root")
+    python = tmp_path / "python"
+    python.symlink_to(own)
+    closed = Server(server.folder / "closed", serving_user=SERVING, python=str(python), environment=environment)
+    done = closed.run("serve", check=False)
+    assert done.returncode == 69
+    assert f"{python} cannot be started: Permission denied" in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    assert not (closed.folder / "data" / "run" / "errors.log").exists()
+
+
 # ---- mail from Unix users ----------------------------------------------------------------------------
 
 

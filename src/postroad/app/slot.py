@@ -7,10 +7,11 @@ and goes, and where a reload asked for it the next starts at once.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
-import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -160,7 +161,7 @@ class Slot:
             worker, how = await self._one_life()
             if self._is_over():
                 break
-            if worker is self._dismissed:
+            if worker is not None and worker is self._dismissed:
                 continue
             if loop.time() - began > WORKER_STEADY_S:
                 wait_s = WORKER_RESTART_S[0]
@@ -177,9 +178,14 @@ class Slot:
     def _is_over(self) -> bool:
         return self._stopping or (self.first.done() and self.first.exception() is not None)
 
-    async def _one_life(self) -> tuple[WorkerProcess, str]:
-        """Start a worker and stay with it to its end. Returns it and how it ended, in words."""
-        worker, reader = await self._spawn()
+    async def _one_life(self) -> tuple[WorkerProcess | None, str]:
+        """Start a worker and stay with it to its end. Returns it, if there was one, and how it ended, in words."""
+        try:
+            worker, reader = await self._spawn()
+        except OSError as error:  # too many processes, no memory, no descriptor: the others go on meanwhile
+            what = sys.executable if error.filename == sys.executable else "a process"
+            self._failed(CannotServe(f"{what} cannot be started: {error.strerror}"))
+            return None, "it could not be started"
         self.worker = worker
         try:
             async with asyncio.TaskGroup() as group:
@@ -223,8 +229,17 @@ class Slot:
             self._successor.set_result(can_serve)
 
     async def _spawn(self) -> tuple[WorkerProcess, asyncio.StreamReader]:
+        """Raises OSError."""
         ours, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile() as text:
+        with ExitStack() as undone:
+            undone.callback(ours.close)
+            worker, reader = await self._spawn_on(ours, theirs)
+            undone.pop_all()
+            return worker, reader
+
+    async def _spawn_on(self, ours: socket.socket, theirs: socket.socket) -> tuple[WorkerProcess, asyncio.StreamReader]:
+        # In memory: a worker can also be started while every disk is full.
+        with theirs, os.fdopen(os.memfd_create("configuration"), "wb") as text:
             text.write(self.configuration.text.encode())
             text.flush()
             descriptors = [theirs.fileno(), text.fileno(), *(door.fileno() for _, door in self.post.doors)]
