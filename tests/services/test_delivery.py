@@ -185,6 +185,26 @@ def test_an_outcome_is_kept_until_the_store_can_write_it_and_nothing_is_sent_twi
     play(scene)
 
 
+def test_a_failure_is_told_although_the_original_cannot_be_read_any_more(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            b.on_recipient = lambda _: reply(550, "No such user", status="5.1.1")
+            message = await town.accept(ANN, "bob@b.example", content=CONTENT + b"a line of text\r\n" * 10_000)
+            (tmp_path / "queue" / "0" / message.queue_id).unlink()
+            town.delivery.hand_over(message)
+            await town.queue_is_empty()
+            (notification,) = await town.mail_of("ann")
+            assert b"\r\nAction: failed\r\n" in notification
+            assert message.queue_id.encode() in notification
+            assert asyncio.get_running_loop().time() < 60
+            # Whoever runs the server hears of it, once.
+            assert [type(error) for _, error in town.errors] == [StoreUnavailable]
+            town.errors.clear()
+
+    play(scene)
+
+
 def test_under_a_lost_lease_the_outcome_is_dropped(tmp_path: Path) -> None:
     async def scene() -> None:
         async with Town.open(tmp_path) as town:

@@ -29,7 +29,7 @@ class Notifications:
         self._routing = routing
 
     async def about(
-        self, parcel: Parcel, decision: Decision, retry: RetrySettings, now: datetime
+        self, parcel: Parcel, decision: Decision, retry: RetrySettings, now: datetime, *, with_original: bool = True
     ) -> tuple[NewMessage, ...]:
         """The messages to enqueue: one for those who failed, one for those who are late, one for those who
         got it. Raises StoreUnavailable when the original cannot be read."""
@@ -37,7 +37,7 @@ class Notifications:
         wanted = [outcomes for outcomes in subjects if outcomes]
         if not wanted:
             return ()
-        content, is_whole = await self._beginning(parcel)
+        content, is_whole = await self._beginning(parcel) if with_original else (b"", False)
         give_up_at = _give_up_at(parcel.work, retry)
         return tuple(self._compose(parcel, outcomes, content, is_whole, now, give_up_at) for outcomes in wanted)
 

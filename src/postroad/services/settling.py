@@ -20,7 +20,7 @@ from postroad.rules.settlement import Decision, Past, decide
 from postroad.services.lanes import Errors
 from postroad.services.notifications import Notifications
 from postroad.services.parcel import Parcel, age_ms
-from postroad.vocabulary.limits import SETTLE_WAIT_FIRST_S, SETTLE_WAIT_MAX_S
+from postroad.vocabulary.limits import ORIGINAL_TRIES, SETTLE_WAIT_FIRST_S, SETTLE_WAIT_MAX_S
 from postroad.vocabulary.outcome import Fate
 from postroad.vocabulary.settings import RetrySettings
 from postroad.vocabulary.story import Attempted, Entry
@@ -142,15 +142,19 @@ class Settling:
         self._loop.call_later(wait_s, self._write, parcel, settlement, min(2 * wait_s, SETTLE_WAIT_MAX_S))
 
     async def _with_notifications(self, parcel: Parcel, decision: Decision, fact: Attempted) -> None:
-        """Compose first: a failure and its notification are written together or not at all."""
+        """Compose first: a failure and its notification are written together or not at all. An original that
+        cannot be read for a while is waited for, and then done without: to be told is what matters."""
         wait_s = SETTLE_WAIT_FIRST_S
         messages: tuple[NewMessage, ...] = ()
+        tries = 0
         while not messages:
+            tries += 1
             try:
-                messages = await self._notifications.about(parcel, decision, self.retry, fact.at)
+                messages = await self._notifications.about(
+                    parcel, decision, self.retry, fact.at, with_original=tries <= ORIGINAL_TRIES
+                )
             except Exception as error:
-                # What is to be told is kept here until the original can be read.
-                if not isinstance(error, StoreUnavailable):
+                if tries == ORIGINAL_TRIES or not isinstance(error, StoreUnavailable):
                     self._errors(f"notification about {parcel.work.queue_id}", error)
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, SETTLE_WAIT_MAX_S)

@@ -199,6 +199,9 @@ SETTLE_WAIT_FIRST_S = 0.5
 SETTLE_WAIT_MAX_S = 60.0
 """Between two tries to write an outcome down while the store is unavailable; doubled each time up to this."""
 
+ORIGINAL_TRIES = 6
+"""Attempts to read a message for the notification about it, some 30 seconds; then its sender is told without it."""
+
 LOCAL_DELIVERIES_AT_ONCE = 2000
 """Groups on their way into mailboxes; they share commits."""
 
