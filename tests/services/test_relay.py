@@ -484,3 +484,43 @@ def test_the_conversation_can_be_listened_to(tmp_path: Path) -> None:
             assert any(line.startswith("220 mx.b.example") for _, who, line in town.lines if who == "S")
 
     play(scene)
+
+
+# ---- servers that mean no good -------------------------------------------------------------------
+
+
+class Tarpit(asyncio.Protocol):
+    """Says what a script says, one part for each time that something comes, and then reads no more."""
+
+    def __init__(self, script: list[bytes], *, hangs_up: bool = False) -> None:
+        self._script = script
+        self._hangs_up = hangs_up
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.data_received(b"")
+
+    def data_received(self, data: bytes) -> None:
+        if self._script:
+            self._transport.write(self._script.pop(0))
+        if not self._script:
+            self._transport.pause_reading()
+            if self._hangs_up:
+                self._transport.write_eof()
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_a_server_that_stops_reading_does_not_keep_our_connection_for_ever(tmp_path: Path, hangs_up: bool) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            host = town.network.host("203.0.113.2")
+            script = [b"220 b\r\n", b"250 b\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n"]
+            host.listen(25, lambda: Tarpit(list(script), hangs_up=hangs_up))
+            town.mx["b.example"] = (MxRecord(10, "mx.b.example"),)
+            town.addresses["mx.b.example"] = ("203.0.113.2",)
+            await town.send(ANN, "bob@b.example", content=CONTENT + b"a line of text\r\n" * 60_000)
+            await town.settled(1)
+            assert list(town.us.ends) == []
+
+    play(scene)

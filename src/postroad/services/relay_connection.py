@@ -272,8 +272,12 @@ class RelayConnection(asyncio.Protocol):
         self.deadline = NEVER
         self._around.sweep.remove(self)
         self.resume_writing()
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.close()
+        transport = self._transport
+        if transport is not None and transport.get_write_buffer_size():
+            # A polite close waits until everything is read, which a server that reads no more lets never happen.
+            transport.abort()
+        elif transport is not None and not transport.is_closing():
+            transport.close()
 
     # ---- large content ---------------------------------------------------------------------------
 
