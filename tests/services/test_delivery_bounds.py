@@ -12,6 +12,7 @@ import pytest
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import Work
 from postroad.services import delivery, lanes, store_lane
+from postroad.simulation.weather import Weather
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.limits import REFILL_RETRY_S
 from postroad.vocabulary.queue_id import QueueId
@@ -61,6 +62,48 @@ def test_a_busy_destination_does_not_starve_the_others(tmp_path: Path, monkeypat
             assert len(busy.recipients) <= 20
             await town.queue_is_empty()
             assert len(busy.recipients) == 100
+
+    play(scene)
+
+
+def test_a_destination_that_no_longer_needs_the_slot_it_waited_for_lets_the_next_one_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "ATTEMPTS_AT_ONCE", 1)
+
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            one = town.peer("mx.one.example", "203.0.113.2", domain="one.example")
+            other = town.peer("mx.other.example", "203.0.113.3", domain="other.example")
+            await town.send(ANN, "bob0@one.example")
+            await one.arrived.wait()
+            for number in range(1, 6):
+                await town.send(ANN, f"bob{number}@one.example")
+            await town.send(ANN, "bob@other.example")
+            await town.queue_is_empty()
+            assert len(one.recipients) == 6
+            assert other.recipients == ["bob@other.example"]
+            assert asyncio.get_running_loop().time() < 60
+
+    play(scene)
+
+
+def test_a_destination_that_refused_a_connection_once_is_asked_for_more_again(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, destination_connections=4, messages_per_connection=5) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            open_then: list[int] = []
+            b.on_content = lambda _: open_then.append(b.open_now)
+            await town.send(ANN, "bob@b.example")
+            await b.arrived.wait()
+            town.network.set_weather("203.0.113.2", Weather(refused=True))
+            for number in range(200):
+                await town.send(ANN, f"bob{number}@b.example")
+            await town.settled(4)
+            assert set(open_then) == {1}
+            town.network.set_weather("203.0.113.2", None)
+            await town.queue_is_empty()
+            assert max(open_then) == 4
 
     play(scene)
 

@@ -175,6 +175,8 @@ class Lane:
     def is_ready(self, connection: Sender) -> None:
         self.proven = True
         self.ready[connection] = None
+        # A destination that has let one in may let in one more than when it last refused.
+        self.limit = min(self.limit + 1, self._lanes.connections_each)
 
     def stir(self) -> None:
         """The new connection has taken what it can: are more of them worth their while?"""
@@ -201,7 +203,7 @@ class Lane:
 
     def failed(self, failure: Failure) -> None:
         """A connection could not be had. Where others are in operation they go on with the work, and no more
-        are asked for; else the verdict is that of all that wait."""
+        are asked for until one of them has been replaced; else the verdict is that of all that wait."""
         if self.ready:
             self.limit = len(self.ready)
             return
@@ -325,7 +327,7 @@ class Lanes:
         self._a_slot_is_free(lane)
 
     def _a_slot_is_free(self, lane: Lane) -> None:
-        if self._starved:
+        while self._starved and self._slots < ATTEMPTS_AT_ONCE:  # the first may need it no longer
             first = next(iter(self._starved))
             del self._starved[first]
             self.stir(first)
