@@ -9,13 +9,22 @@ from __future__ import annotations
 import base64
 import random
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.ports import pause
+from tests.support.conversations import (
+    check_unharmed,
+    eventually,
+    greeted,
+    in_content,
+    letters_of,
+    pop3,
+    said_hello,
+    say_and_hear,
+    user_words,
+)
 from tests.support.server import PASSWORD, Server
 from tests.support.wire import Wire
 
@@ -28,9 +37,7 @@ pytestmark = pytest.mark.xdist_group("bad input")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """With low limits. `exempt` stays: all clients here have one address."""
-    sections = 'vrfy = "authenticated"\n'
-    folder = tmp_path_factory.mktemp("bad")
-    server = Server(folder, sections=sections)
+    server = Server(tmp_path_factory.mktemp("bad"))
     text = server.configuration.read_text()
     limits = f"[limits]\nmessage_bytes = {MESSAGE_BYTES}\nrecipients = {RECIPIENTS}\n"
     server.configuration.write_text(text.replace("[limits]\n", limits))
@@ -43,85 +50,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def unharmed(server: Server) -> Iterator[None]:
     """Holds after every test here."""
     yield
-    with said_hello(server) as other:
-        assert other.ask(b"MAIL FROM:<cat@client.example>").startswith(b"250 ")
-        assert other.ask(b"RCPT TO:<bob@here.example>").startswith(b"250 ")
-        assert other.ask(b"DATA").startswith(b"354 ")
-        assert other.ask(b"Subject: still there\r\n\r\nHello\r\n.").startswith(b"250 ")
-    server.wait_until_delivered()
-    eventually(lambda: left_behind(server) == [], lambda: f"files are left: {left_behind(server)}")
-    assert "unexpected" not in server.log()
-    assert "Traceback" not in server.log()
-    assert not (server.folder / "data" / "run" / "errors.log").exists()
-
-
-def left_behind(server: Server) -> list[Path]:
-    """Content that the queue still keeps in files."""
-    return [path for path in (server.folder / "data" / "queue").glob("*/*") if path.is_file()]
-
-
-def eventually(holds: Callable[[], bool], otherwise: Callable[[], str], deadline_s: float = 10.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not holds():
-        assert time.monotonic() < end, otherwise()
-        pause()
-
-
-# ---- conversations ---------------------------------------------------------------------------------
-
-
-def greeted(server: Server, role: str = "smtp") -> Wire:
-    wire = Wire(server.address, server.ports[role], tls=role == "submissions")
-    assert wire.reply().startswith(b"220 mx.here.example ")
-    return wire
-
-
-def said_hello(server: Server, role: str = "smtp") -> Wire:
-    wire = greeted(server, role)
-    assert wire.ask(b"EHLO client.example").startswith(b"250-mx.here.example")
-    return wire
-
-
-def in_transaction(server: Server) -> Wire:
-    """One recipient is accepted."""
-    wire = said_hello(server)
-    assert wire.ask(b"MAIL FROM:<cat@client.example>").startswith(b"250 ")
-    assert wire.ask(b"RCPT TO:<bob@here.example>").startswith(b"250 ")
-    return wire
-
-
-def in_content(server: Server) -> Wire:
-    wire = in_transaction(server)
-    assert wire.ask(b"DATA").startswith(b"354 ")
-    return wire
-
-
-def pop3(server: Server, user: str = "") -> Wire:
-    """Logged in where a user is named."""
-    wire = Wire(server.address, server.ports["pop3"])
-    assert wire.line().startswith(b"+OK ")
-    if user:
-        assert say_and_hear(wire, f"USER {user}@here.example".encode()).startswith(b"+OK")
-        assert say_and_hear(wire, b"PASS " + PASSWORD.encode()).startswith(b"+OK")
-    return wire
-
-
-def say_and_hear(wire: Wire, command: bytes) -> bytes:
-    """One line, and one line of POP3 in answer."""
-    wire.say(command + b"\r\n")
-    return wire.line()
-
-
-def letters_of(server: Server, user: str) -> int:
-    with pop3(server, user) as wire:
-        answer = say_and_hear(wire, b"STAT")
-        assert say_and_hear(wire, b"QUIT").startswith(b"+OK")
-        return int(answer.split()[1])
-
-
-def user_words(name: str, password: str) -> bytes:
-    """The response of AUTH PLAIN."""
-    return base64.b64encode(f"\0{name}\0{password}".encode())
+    check_unharmed(server)
 
 
 # ---- commands --------------------------------------------------------------------------------------
@@ -137,8 +66,6 @@ def user_words(name: str, password: str) -> bytes:
         (b"EHLO", b"501 5.5.4 "),
         (b"EHLO two words", b"501 5.5.4 "),
         (b"RSET now", b"501 5.5.4 "),
-        (b"BDAT 100", b"502 5.5.1 "),
-        (b"EXPN staff", b"502 5.5.1 "),
         (b"RCPT TO:<bob@here.example>", b"503 5.5.1 "),
         (b"DATA", b"503 5.5.1 "),
         (b"AUTH PLAIN", b"502 5.5.1 "),
@@ -417,72 +344,6 @@ def test_pop3_removes_nothing_without_quit(server: Server) -> None:
             return True
 
     eventually(same, lambda: "the maildrop stays locked")
-
-
-# ---- clients that stop in the middle -----------------------------------------------------------------
-
-LARGE_PART = b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * 6000
-STAGES: dict[str, Callable[[Server], Wire]] = {
-    "before the greeting": lambda server: Wire(server.address, server.ports["smtp"]),
-    "after the greeting": greeted,
-    "in a command": lambda server: saying(greeted(server), b"EHLO clie"),
-    "after EHLO": said_hello,
-    "in MAIL": lambda server: saying(said_hello(server), b"MAIL FROM:<cat@cl"),
-    "after RCPT": in_transaction,
-    "after DATA": in_content,
-    "in the header": lambda server: saying(in_content(server), b"Subject: x\r\nFrom: cat@cli"),
-    "in the body": lambda server: saying(in_content(server), b"Subject: x\r\n\r\nHello\r\n"),
-    "in a large body": lambda server: saying(in_content(server), LARGE_PART),
-    "before the dot's end": lambda server: saying(in_content(server), LARGE_PART + b".\r"),
-    "in STARTTLS": lambda server: saying(starting_tls(server), b""),
-    "in the handshake": lambda server: saying(starting_tls(server), b"\x16\x03\x01\x02\x00\x01\x00\x01"),
-    "in AUTH": lambda server: asking(said_hello(server, "submissions"), b"AUTH PLAIN"),
-    "in TLS from the first octet": lambda server: saying(
-        Wire(server.address, server.ports["submissions"]), b"\x16\x03\x01\x02"
-    ),
-    "with commands unread": lambda server: saying(said_hello(server), b"NOOP\r\n" * 1000),
-}
-
-
-def saying(wire: Wire, octets: bytes) -> Wire:
-    wire.say(octets)
-    return wire
-
-
-def asking(wire: Wire, command: bytes) -> Wire:
-    wire.ask(command)
-    return wire
-
-
-def starting_tls(server: Server) -> Wire:
-    return asking(said_hello(server, "submission"), b"STARTTLS")
-
-
-@pytest.mark.parametrize("how", ["close", "cut"])
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_client_that_stops_in_the_middle_leaves_nothing_behind(server: Server, stage: str, how: str) -> None:
-    before = letters_of(server, "bob")
-    wire = STAGES[stage](server)
-    getattr(wire, how)()
-    eventually(lambda: sessions(server) == 0, lambda: f"{sessions(server)} sessions are still open")
-    assert server.queued() == 0
-    assert left_behind(server) == []
-    assert letters_of(server, "bob") == before
-
-
-def sessions(server: Server) -> int:
-    return sum(int(report.get("sessions", 0)) for report in server.reports())
-
-
-def test_a_client_that_stops_after_the_dot_has_its_message_once_or_not_at_all(server: Server) -> None:
-    before = letters_of(server, "bob")
-    for large in (b"", LARGE_PART):
-        wire = in_content(server)
-        wire.say(large + b"Subject: x\r\n\r\nHello\r\n.\r\n")
-        wire.cut()
-    eventually(lambda: sessions(server) == 0, lambda: "sessions are still open")
-    server.wait_until_delivered()
-    assert letters_of(server, "bob") - before in (0, 1, 2)
 
 
 # ---- starting ----------------------------------------------------------------------------------------

@@ -419,6 +419,35 @@ def test_read_shows_a_mailbox_and_the_look_is_in_the_story(house: House) -> None
 
 
 @without_the_server
+def test_init_makes_a_house_that_serves_at_once(house: House, tmp_path: Path) -> None:
+    """The configuration is the commented one, with every port moved to where anybody may listen."""
+    folder = tmp_path / "new"
+    arguments = ["init", str(folder), "--domain", "new.example", "--hostname", "mx.new.example", "--password-stdin"]
+    said = house.server.run(*arguments, given=f"{PASSWORD}\n".encode()).stdout.decode()
+    assert f"{folder}/postroad.toml" in said
+    assert PASSWORD not in said
+    assert "is there already" in house.fails(1, *arguments, given=f"{PASSWORD}\n".encode())
+    path = folder / "postroad.toml"
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert (folder / "data").stat().st_mode & 0o777 == 0o711
+    (account,) = house.server.ask("--config", str(path), "account", "list")
+    assert account["address"] == "postmaster@new.example"
+    new = Server(tmp_path / "other", users=())
+    listen = new.configuration.read_text().partition("[listen]")[2].partition("[limits]")[0]
+    text = path.read_text().replace("[listen]", f"[listen]{listen}")
+    path.write_text(text.replace("[processes]", '[processes]\nuser = "root"') if os.geteuid() == 0 else text)
+    new.configuration, new.folder = path, folder
+    new.start()
+    try:
+        client = poplib.POP3(new.address, new.ports["pop3"], timeout=20)
+        client.user("postmaster@new.example")
+        client.pass_(PASSWORD)
+        client.quit()
+    finally:
+        assert new.stop() == 0
+
+
+@without_the_server
 def test_send_and_sendmail_while_the_server_is_down_keep_nothing(house: House) -> None:
     before = tree(house.server.folder / "data")
     letter = b"To: bob@here.example\nSubject: x\n\nHello\n"

@@ -69,7 +69,7 @@ class Server:
         self.configuration = folder / "postroad.toml"
         self._options = options
         self._environment = {**os.environ, **(environment or {})}
-        self._command = [python, "-m", "postroad.cli", "--config", str(self.configuration)]
+        self._python = python
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         common = _CONFIGURATION.format(
@@ -88,7 +88,7 @@ class Server:
     ) -> subprocess.CompletedProcess[bytes]:
         """A command of `postroad` on this server's configuration, by this Unix user or by ourselves."""
         done = subprocess.run(
-            [*self._command, *arguments],
+            [*self._command(), *arguments],
             input=given,
             capture_output=True,
             check=False,
@@ -103,12 +103,15 @@ class Server:
             raise AssertionError(f"{' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()}{self.log()}")
         return done
 
+    def _command(self) -> list[str]:
+        return [self._python, "-m", "postroad.cli", "--config", str(self.configuration)]
+
     def ask(self, *arguments: str) -> list[dict[str, Any]]:
         """The objects that a command prints with --json."""
         return [json.loads(line) for line in self.run(*arguments, "--json").stdout.splitlines()]
 
     def start(self) -> None:
-        command = [*self._command, "serve", *self._options]
+        command = [*self._command(), "serve", *self._options]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=self._environment
