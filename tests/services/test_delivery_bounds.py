@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.mailbox_store import Delivery as MailboxDelivery
 from postroad.contracts.queue_store import Work
 from postroad.services import delivery, lanes, store_lane
 from postroad.simulation.weather import Weather
+from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.limits import REFILL_RETRY_S
 from postroad.vocabulary.queue_id import QueueId
@@ -134,6 +136,64 @@ def test_more_groups_than_memory_has_room_for_are_found_in_the_store(
 
     if not start:
         play(before)
+    play(scene)
+
+
+class Slow(SqliteMailboxStore):
+    """The real mailboxes, which let nothing be written for a while."""
+
+    moves = False
+
+    def __init__(self, folder: Path, *, direct: bool) -> None:
+        super().__init__(folder, direct=direct)
+        self._held_up: list[tuple[MailboxDelivery, asyncio.Future[int]]] = []
+
+    def deliver(self, delivery: MailboxDelivery) -> asyncio.Future[int]:
+        if self.moves:
+            return super().deliver(delivery)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._held_up.append((delivery, future))
+        return future
+
+    def move(self) -> None:
+        self.moves = True
+        for copy, future in self._held_up:
+            future.set_result(super().deliver(copy).result())
+
+
+def test_content_is_read_back_no_faster_than_mailboxes_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_lane, "LOCAL_DELIVERIES_AT_ONCE", 2)
+    monkeypatch.setattr(store_lane, "CONTENT_FETCHES_AT_ONCE", 3)
+
+    async def before() -> None:
+        async with Town.open(tmp_path, start=False) as town:
+            for _ in range(30):
+                await town.accept(ANN, "cat@a.example")
+
+    async def scene() -> None:
+        async with Town.open(tmp_path, mailboxes=Slow) as town:
+            await asyncio.wait([town.running], timeout=60)
+            assert len(town.delivery._held) == 30
+            assert sum(parcel.content is not None for parcel in town.delivery._held.values()) <= 2 + 3
+            assert isinstance(town.mailboxes, Slow)
+            town.mailboxes.move()
+            await town.queue_is_empty()
+            assert len(await town.mail_of("cat")) == 30
+
+    play(before)
+    play(scene)
+
+
+def test_what_waits_to_be_written_down_keeps_no_content(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            town.queue.refusals.extend([StoreUnavailable("disk")] * 5)
+            await town.send(ANN, "cat@a.example")
+            await asyncio.wait([town.running], timeout=2)
+            assert [parcel.content for parcel in town.delivery._held.values()] == [None]
+            await town.queue_is_empty()
+            assert town.delivery._content_bytes == 0
+
     play(scene)
 
 

@@ -136,7 +136,9 @@ class Settling:
             self._write_later(parcel, settlement, wait_s, error)
 
     def _write_later(self, parcel: Parcel, settlement: Settlement, wait_s: float, error: BaseException) -> None:
-        """What was found out is not forgotten: the parcel stays in hand, and so is not attempted again."""
+        """What was found out is not forgotten: the parcel stays in hand, and so is not attempted again. Its content
+        is not needed any more, and there may soon be many that wait so."""
+        parcel.content = None
         if not isinstance(error, StoreUnavailable):
             self._errors(f"settlement of {parcel.work.queue_id}", error)
         self._loop.call_later(wait_s, self._write, parcel, settlement, min(2 * wait_s, SETTLE_WAIT_MAX_S))

@@ -80,7 +80,8 @@ class StoreLane:
             if parcel.began_s == NEVER_BEGAN:
                 parcel.began_s = self._loop.time()
             self.deliver(parcel)
-        while self._unfetched and self._fetching < CONTENT_FETCHES_AT_ONCE and not self._stopping:
+        # What is ready waits for the store already: more of it would only fill the memory.
+        while self._unfetched and not self._ready and self._fetching < CONTENT_FETCHES_AT_ONCE and not self._stopping:
             self._fetching += 1
             self._tasks.create_task(self._fetch(self._unfetched.popleft()), name=f"content for a {self._place}")
         if self._at_rest is not None and not self._at_rest.done() and not self.under_way:
