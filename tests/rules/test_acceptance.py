@@ -12,7 +12,6 @@ from postroad.rules.acceptance import (
     judge_recipient,
     judge_submission_sender,
     judge_unix_sender,
-    judge_verify,
     open_sender,
 )
 from postroad.rules.networks import NameSet
@@ -112,18 +111,3 @@ def test_no_more_sessions_are_admitted_than_allowed(sessions: int, of_client: in
     if ruling is not None:
         assert ruling.reply is not None
         assert ruling.reply.code == 421
-
-
-def test_vrfy_that_may_not_be_asked_gives_one_answer_for_all() -> None:
-    answers = {
-        str(judge_verify(address, may_ask=False, display_name="Ann", state=state, here=here).reply)
-        for address in (None, ANN)
-        for state in AccountState
-        for here in (True, False)
-    }
-    assert len(answers) == 1
-
-
-def test_vrfy_shows_a_name_that_is_not_ascii_without_breaking_the_reply() -> None:
-    ruling = judge_verify(ANN, may_ask=True, display_name="Ännchen\r\n", state=AccountState.THERE, here=True)
-    assert str(ruling.reply) == "250 2.1.5 ?nnchen?? <ann@here.example>"

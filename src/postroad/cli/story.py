@@ -98,13 +98,24 @@ def _refused(step: PlainObject) -> Iterator[str]:
     yield from _verdicts(step)
 
 
+def _shown(step: PlainObject) -> Iterator[str]:
+    yield f"shown at the terminal of {', '.join(step['accounts'])}"
+    yield f"{step['way']} from {step['reverse_path']}"
+
+
+def _reported(step: PlainObject) -> Iterator[str]:
+    yield f"out of {step['destination']}: the sender is told by {step['notification']}"
+    yield f"about {', '.join(step['recipients'])}"
+
+
 def _acted(step: PlainObject) -> Iterator[str]:
     yield f"{step['action']} by the administrator {step['by']}"
 
 
 def _verdicts(step: PlainObject) -> Iterator[str]:
-    for rule, result, reason in step["verdicts"]:
-        yield f"rule {rule}: {result}{', ' + reason if reason else ''}"
+    for rule, result, reason, inputs in step["verdicts"]:
+        looked_at = f" ({'; '.join(inputs)})" if inputs else ""
+        yield f"rule {rule}: {result}{', ' + reason if reason else ''}{looked_at}"
 
 
 def _time(text: str) -> str:
@@ -119,5 +130,7 @@ _TELLERS: dict[str, Callable[[PlainObject], Iterator[str]]] = {
     "fetched": _fetched,
     "read": _read,
     "refused": _refused,
+    "shown": _shown,
+    "reported": _reported,
     "acted": _acted,
 }

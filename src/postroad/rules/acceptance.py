@@ -13,7 +13,7 @@ from collections.abc import Collection
 from enum import Enum
 
 from postroad.rules.networks import NameSet
-from postroad.rules.ruling import Ruling, answered, let_through, refused
+from postroad.rules.ruling import Ruling, let_through, refused
 from postroad.vocabulary.address import Mailbox, ReversePath, path_text
 from postroad.vocabulary.limits import NETWORK_SHARE
 from postroad.vocabulary.reply import printable
@@ -71,6 +71,13 @@ def judge_recipient(local_part: str, place: Place, account: AccountState, may_re
     if place is Place.RELAY:
         return _ROUTED if _holds_a_route(local_part) else _BACKUP
     return _RELAY_DENIED
+
+
+# RFC 821 sections 3.4 and 4.3: to terminals there is no relaying, and 450 is for who is not there.
+USER_NOT_LOCAL = refused("terminal", "not a user here", 551, "5.1.6", "User not local; mail alone goes on from here")
+NOT_ACTIVE = refused("terminal", "nobody watches", 450, "4.2.1", "The user is not active, or takes no messages")
+TERMINAL_GONE = refused("terminal", "nobody was shown it", 451, "4.2.1", "The user is no longer active")
+TOO_LARGE_FOR_TERMINALS = refused("terminal", "too large", 552, "5.2.3", "This is too much for a terminal; send mail")
 
 
 def _holds_a_route(local_part: str) -> bool:
@@ -191,6 +198,9 @@ SHUT_OUT = refused(
     "4.7.0",
     "Too many refused recipients from your address, try again in some minutes",
 )
+HELD_TOO_LONG = refused(
+    "hold", "it would be held longer than it has time", 501, "5.5.4", "HOLDFOR and HOLDUNTIL must end before BY"
+)
 DISK_RESERVE = refused("disk", "little room is left on the disk", 452, "4.3.1", "Insufficient storage, try again later")
 
 
@@ -224,31 +234,3 @@ def judge_rate(*, of_client: int, of_network: int, most: int) -> Ruling | None:
     if most and of_network >= most * NETWORK_SHARE:
         return TOO_OFTEN_OF_NETWORK
     return None
-
-
-# ---- VRFY ----------------------------------------------------------------------------------------
-
-_CANNOT_VERIFY = answered("vrfy", "we do not tell", 252, "2.1.5", "Cannot VRFY user, but will take the message")
-_VERIFY_SYNTAX = refused("vrfy", "not an address", 501, "5.5.4", "Syntax: VRFY address")
-
-
-def judge_verify(
-    address: Mailbox | None, *, may_ask: bool, display_name: str, state: AccountState, here: bool
-) -> Ruling:
-    """The answer to VRFY (RFC 5321 sections 3.5 and 7.3). Always holds a reply.
-
-    `address` is None when the argument is none; `here` says whether its domain is ours.
-    """
-    if not may_ask:
-        return _CANNOT_VERIFY
-    if address is None:
-        return _VERIFY_SYNTAX
-    if not here:
-        return _CANNOT_VERIFY
-    if state is AccountState.UNKNOWN:
-        return _UNKNOWN
-    if state is AccountState.DISABLED:
-        return _DISABLED
-    name = printable(display_name)
-    text = f"{name} <{printable(str(address))}>" if name else f"<{printable(str(address))}>"
-    return answered("vrfy", "told", 250, "2.1.5", text)

@@ -15,8 +15,9 @@ from ipaddress import ip_address
 
 import msgspec
 
-from postroad.rules.ruling import Ruling, refused
+from postroad.rules.ruling import Ruling
 from postroad.vocabulary.address import ReversePath
+from postroad.vocabulary.limits import INPUT_TEXT
 from postroad.vocabulary.reply import printable, reply
 from postroad.vocabulary.settings import Severity
 from postroad.vocabulary.story import Verdict
@@ -42,7 +43,8 @@ class Result(StrEnum):
 
 class Finding(msgspec.Struct, frozen=True):
     """What one rule found. `reason` is for people; `status` the enhanced code of a refusal, without its
-    class; `host` the client's confirmed name, from REVERSE_DNS alone; `subject` what was looked at."""
+    class; `host` the client's confirmed name, from REVERSE_DNS alone; `subject` what was looked at; `inputs` what the
+    DNS said, a line for each answer (`dns_said`)."""
 
     rule: Rule
     result: Result
@@ -50,6 +52,13 @@ class Finding(msgspec.Struct, frozen=True):
     subject: str = ""
     status: str = "7.1"
     host: str = ""
+    inputs: tuple[str, ...] = ()
+
+
+def dns_said(question: str, name: str, answers: tuple[str, ...] | None) -> str:
+    """One answer for the story: "MX c.example: mx.c.example"; None is no answer, and nothing there is "none"."""
+    words = "no answer" if answers is None else ", ".join(answers) or "none"
+    return printable(f"{question} {name}: {words}", INPUT_TEXT)
 
 
 def same_address(one: str, other: str) -> bool:
@@ -131,18 +140,23 @@ _TEXTS = {
 
 def weigh(finding: Finding, severity: Severity) -> Ruling:
     """The ruling on one finding. "tag" never refuses."""
+
+    def verdict(result: str) -> Verdict:
+        looked_at = (printable(finding.subject, INPUT_TEXT),) if finding.subject else ()
+        return Verdict(finding.rule, result, finding.reason, (*looked_at, *finding.inputs))
+
     if finding.result is Result.PASS:
-        return Ruling(Verdict(finding.rule, "pass", finding.reason))
+        return Ruling(verdict("pass"))
     if severity in (Severity.TAG, Severity.OFF):
-        return Ruling(Verdict(finding.rule, "tag", finding.reason))
+        return Ruling(verdict("tag"))
     text = _TEXTS[finding.rule]
     if finding.result is Result.TEMPERROR:
         # RFC 3463 section 3.5, X.4.3 directory server failure: never a rejection.
         again = f"{text.split(' ', 1)[0]} DNS entries cannot be read now, try again later"
-        return refused(finding.rule, finding.reason, 451, "4.4.3", again)
+        return Ruling(verdict("defer"), reply(451, again, status="4.4.3"))
     if severity is Severity.DEFER:
-        return Ruling(Verdict(finding.rule, "defer", finding.reason), reply(450, text, status=f"4.{finding.status}"))
-    return refused(finding.rule, finding.reason, 550, f"5.{finding.status}", text)
+        return Ruling(verdict("defer"), reply(450, text, status=f"4.{finding.status}"))
+    return Ruling(verdict("reject"), reply(550, text, status=f"5.{finding.status}"))
 
 
 # Only iprev is registered (RFC 8601 section 2.7.3); the others are named as experiments of ours

@@ -60,7 +60,7 @@ def unable_to_queue(argument: str) -> Reply:
     return reply(458, f"Unable to queue messages for node {printable(argument, 255)}, try later", status="4.3.2")
 
 
-_NOT_FOR_YOU = reply(502, "TURN is for accounts that own a hold", status="5.7.1")
+NOT_FOR_YOU = reply(502, "TURN is for accounts that own a hold", status="5.7.1")
 _REFUSED = reply(450, "ATRN request refused", status="4.7.1")
 _NO_MAIL = reply(453, "You have no mail", status="4.2.0")
 _NOT_NOW = reply(451, "Unable to process ATRN request now", status="4.3.2")
@@ -71,7 +71,7 @@ def refuse_turn(verb: str, owned: Collection[str], asked: Sequence[str]) -> Repl
     """RFC 2645 section 5.2.1: an account that owns nothing has no mail; one domain that is not its own refuses the
     whole request. TURN names no domains, and RFC 821 section 4.3 has 502 for whoever it is refused to."""
     if verb == "TURN":
-        return None if owned else _NOT_FOR_YOU
+        return None if owned else NOT_FOR_YOU
     if any(domain not in owned for domain in asked):
         return _REFUSED
     return None if owned else _NO_MAIL

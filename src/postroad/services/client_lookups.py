@@ -7,7 +7,9 @@ look-up ends within POLICY_LOOKUP_S, with "temperror" if there was no answer, an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+
+import msgspec
 
 from postroad.contracts.errors import DnsTemporary
 from postroad.contracts.resolver import Resolver
@@ -21,9 +23,11 @@ from postroad.vocabulary.limits import (
     POLICY_LOOKUP_S,
     POLICY_LOOKUPS_AT_ONCE,
     POLICY_NAMES,
+    VERDICT_INPUTS,
 )
 
 Found = asyncio.Future[Finding]
+Question = Callable[["Inquiry"], Coroutine[None, None, Finding]]
 
 
 class ClientLookups:
@@ -38,28 +42,26 @@ class ClientLookups:
         self._under_way = 0
 
     def reverse_dns(self, address: str) -> Found:
-        return self._ask((Rule.REVERSE_DNS, address), self._reverse_dns(address))
+        return self._ask((Rule.REVERSE_DNS, address), lambda dns: _reverse_dns(dns, address))
 
     def helo(self, name: str, client: str) -> Found:
-        return self._ask((Rule.HELO, name, client), self._helo(name, client))
+        return self._ask((Rule.HELO, name, client), lambda dns: _helo(dns, name, client, self._hostname))
 
     def sender_domain(self, domain: str) -> Found:
-        return self._ask((Rule.SENDER_DOMAIN, domain), self._sender_domain(domain))
+        return self._ask((Rule.SENDER_DOMAIN, domain), lambda dns: _sender_domain(dns, domain))
 
     def sender_host(self, client: str, helo: str, domain: str) -> Found:
-        return self._ask((Rule.SENDER_HOST, client, helo, domain), self._sender_host(client, helo, domain))
+        return self._ask((Rule.SENDER_HOST, client, helo, domain), lambda dns: _sender_host(dns, client, helo, domain))
 
     # ---- sharing ---------------------------------------------------------------------------------
 
-    def _ask(self, key: tuple[str, ...], question: Coroutine[None, None, Finding]) -> Found:
+    def _ask(self, key: tuple[str, ...], question: Question) -> Found:
         now = self._loop.time()
         kept = self._kept.get(key)
         if kept is not None and kept[0] > now:
-            question.close()
             return kept[1]
         rule, subject = Rule(key[0]), key[-1]
         if self._under_way >= POLICY_LOOKUPS_AT_ONCE:
-            question.close()
             return self._done(client_policy.not_known_now(rule, subject))
         while len(self._kept) >= CLIENT_FACTS_ENTRIES:
             del self._kept[next(iter(self._kept))]
@@ -69,15 +71,14 @@ class ClientLookups:
         self._kept[key] = (now + CLIENT_FACTS_S, found)
         return found
 
-    async def _answer(
-        self, rule: Rule, subject: str, question: Coroutine[None, None, Finding], key: tuple[str, ...]
-    ) -> Finding:
+    async def _answer(self, rule: Rule, subject: str, question: Question, key: tuple[str, ...]) -> Finding:
+        dns = Inquiry(self._resolver)
         try:
             async with asyncio.timeout(POLICY_LOOKUP_S):
-                return await question
+                return msgspec.structs.replace(await question(dns), inputs=tuple(dns.said))
         except (DnsTemporary, TimeoutError):
             self._kept.pop(key, None)  # the next to ask may have more luck
-            return client_policy.not_known_now(rule, subject)
+            return msgspec.structs.replace(client_policy.not_known_now(rule, subject), inputs=tuple(dns.said))
         except Exception as failure:
             # A fault of ours, not of the client's: told to whoever runs the server, and no verdict on anybody.
             self._kept.pop(key, None)
@@ -91,44 +92,81 @@ class ClientLookups:
         future.set_result(finding)
         return future
 
-    # ---- the questions ---------------------------------------------------------------------------
 
-    async def _reverse_dns(self, address: str) -> Finding:
-        names = (await self._resolver.names(address))[:POLICY_NAMES]
-        for name in names:
-            addresses = await self._resolver.addresses(name)
-            if any(client_policy.same_address(address, each) for each in addresses):
-                return client_policy.find_reverse_dns(address, names, name)
-        return client_policy.find_reverse_dns(address, names, "")
+# ---- the questions -------------------------------------------------------------------------------
 
-    async def _helo(self, name: str, client: str) -> Finding:
-        known = name.startswith("[") or name.lower().rstrip(".") == self._hostname.lower()
-        addresses = () if known else await self._resolver.addresses(name.lower().rstrip("."))
-        return client_policy.find_helo(name, client, self._hostname, addresses)
 
-    async def _sender_domain(self, domain: str) -> Finding:
-        hosts = tuple(record.host for record in await self._resolver.mx(domain))
-        addresses = () if hosts else await self._resolver.addresses(domain)
-        return client_policy.find_sender_domain(domain, hosts, addresses)
+class Inquiry:
+    """The resolver, with a note of what it said: the inputs of a verdict."""
 
-    async def _sender_host(self, client: str, helo: str, domain: str) -> Finding:
-        """The hosts are looked up one after another and only until one fits."""
-        answered = True
-        finding = client_policy.find_sender_host(client, domain, ())
-        names = [] if not helo or helo.startswith("[") else [helo.lower().rstrip(".")]
-        names.append(domain)
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self.said: list[str] = []
+
+    async def names(self, address: str) -> tuple[str, ...]:
+        return await self._noted("PTR", address, self._resolver.names(address))
+
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        return await self._noted("A, AAAA", host, self._resolver.addresses(host))
+
+    async def mail_hosts(self, domain: str) -> tuple[str, ...]:
+        """By preference; "" is the null MX (RFC 7505)."""
+
+        async def ask() -> tuple[str, ...]:
+            return tuple(record.host for record in sorted(await self._resolver.mx(domain)))
+
+        return await self._noted("MX", domain, ask())
+
+    async def _noted(self, question: str, name: str, asked: Awaitable[tuple[str, ...]]) -> tuple[str, ...]:
+        answers: tuple[str, ...] | None = None
         try:
-            names += [record.host for record in sorted(await self._resolver.mx(domain))[:MX_HOSTS] if record.host]
+            answers = await asked
+            return answers
+        finally:
+            if len(self.said) < VERDICT_INPUTS:
+                shown = None if answers is None else tuple(each or "." for each in answers[:POLICY_NAMES])
+                self.said.append(client_policy.dns_said(question, name, shown))
+
+
+async def _reverse_dns(dns: Inquiry, address: str) -> Finding:
+    names = (await dns.names(address))[:POLICY_NAMES]
+    for name in names:
+        addresses = await dns.addresses(name)
+        if any(client_policy.same_address(address, each) for each in addresses):
+            return client_policy.find_reverse_dns(address, names, name)
+    return client_policy.find_reverse_dns(address, names, "")
+
+
+async def _helo(dns: Inquiry, name: str, client: str, hostname: str) -> Finding:
+    known = name.startswith("[") or name.lower().rstrip(".") == hostname.lower()
+    addresses = () if known else await dns.addresses(name.lower().rstrip("."))
+    return client_policy.find_helo(name, client, hostname, addresses)
+
+
+async def _sender_domain(dns: Inquiry, domain: str) -> Finding:
+    hosts = await dns.mail_hosts(domain)
+    addresses = () if hosts else await dns.addresses(domain)
+    return client_policy.find_sender_domain(domain, hosts, addresses)
+
+
+async def _sender_host(dns: Inquiry, client: str, helo: str, domain: str) -> Finding:
+    """The hosts are looked up one after another and only until one fits."""
+    answered = True
+    finding = client_policy.find_sender_host(client, domain, ())
+    names = [] if not helo or helo.startswith("[") else [helo.lower().rstrip(".")]
+    names.append(domain)
+    try:
+        names += [host for host in (await dns.mail_hosts(domain))[:MX_HOSTS] if host]
+    except DnsTemporary:
+        answered = False
+    for name in dict.fromkeys(names):
+        try:
+            finding = client_policy.find_sender_host(client, domain, await dns.addresses(name))
         except DnsTemporary:
             answered = False
-        for name in dict.fromkeys(names):
-            try:
-                finding = client_policy.find_sender_host(client, domain, await self._resolver.addresses(name))
-            except DnsTemporary:
-                answered = False
-                continue
-            if finding.result is client_policy.Result.PASS:
-                return finding
-        if not answered:
-            raise DnsTemporary("not all hosts of the sender's domain could be looked up")
-        return finding
+            continue
+        if finding.result is client_policy.Result.PASS:
+            return finding
+    if not answered:
+        raise DnsTemporary("not all hosts of the sender's domain could be looked up")
+    return finding

@@ -79,6 +79,14 @@ class Connection(asyncio.Protocol):
         """The session of a new connection; None when it was refused and told so."""
         raise NotImplementedError
 
+    def far_end(self, transport: asyncio.Transport) -> Endpoint:
+        """Who is at the other end."""
+        return self._house.network.remote(transport)
+
+    def near_end(self, transport: asyncio.Transport) -> Endpoint:
+        """Where the client connected to."""
+        return self._house.network.local(transport)
+
     def advance(self) -> tuple[Wait, bool]:
         """Ask the session until it says Wait, or until `parked`; and whether anything was done."""
         raise NotImplementedError
@@ -93,6 +101,10 @@ class Connection(asyncio.Protocol):
 
     def unsecured(self, reason: str) -> None:
         """The handshake failed; the connection is over."""
+
+    def turned(self) -> None:
+        """The roles are changed: another protocol takes the transport, now; call `connection_lost` at its end."""
+        raise NotImplementedError
 
     def stop(self) -> None:
         """The server stops: end the conversation at the next good moment."""
@@ -112,7 +124,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         stream = cast(asyncio.Transport, transport)
         self.transport = stream
-        self.remote = self._house.network.remote(stream)
+        self.remote = self.far_end(stream)
         self._house.sweep.add(self)
         try:
             self.session = self.begin(stream)
@@ -187,6 +199,8 @@ class Connection(asyncio.Protocol):
                 self.close()
             elif wait is Wait.NEED_TLS:
                 self._start_tls()
+            elif wait is Wait.TURNED:
+                self.turned()
             elif not self.waits():
                 self.resume_reading()
                 if acted or wrote or self.deadline == NEVER:

@@ -10,9 +10,10 @@ One object serves a worker. A hold is locked while it is emptied, so it does not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec import structs
 
@@ -251,10 +252,10 @@ class Holds:
             return _Turning(self, drain, opened.pop_all(), tuple(wanted), peer).answer()
         raise AssertionError("the block above returns")
 
-    async def serve_turned(
+    def serve_turned(
         self, transport: asyncio.Transport, drain: HoldDrain, domains: tuple[str, ...], peer: PeerFacts
-    ) -> None:
-        """Send what waits over a connection whose client has become the server."""
+    ) -> Coroutine[Any, Any, None]:
+        """Take over a connection whose client has become the server, and give back what sends what waits over it."""
         self._turned += 1
         number = self._turned
         name = peer.helo or peer.remote.address
@@ -276,9 +277,14 @@ class Holds:
             tls=peer.tls,
         )
         self._turns.add(drain)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        return self._converse(connection, drain, domains, name)
+
+    async def _converse(
+        self, connection: RelayConnection, drain: HoldDrain, domains: tuple[str, ...], name: str
+    ) -> None:
         try:
-            transport.set_protocol(connection)
-            connection.connection_made(transport)
             end = await connection.converse()
             await drain.at_rest()
             for domain in domains:
@@ -305,9 +311,12 @@ class _Turning:
     def answer(self) -> Turned:
         return Turned(self._serve, self._opened.aclose)
 
-    async def _serve(self, transport: asyncio.Transport) -> None:
+    def _serve(self, transport: asyncio.Transport) -> Coroutine[Any, Any, None]:
+        return self._see_to_its_end(self._holds.serve_turned(transport, self._drain, self._domains, self._peer))
+
+    async def _see_to_its_end(self, conversation: Coroutine[Any, Any, None]) -> None:
         async with self._opened:
-            await self._holds.serve_turned(transport, self._drain, self._domains, self._peer)
+            await conversation
 
 
 class _Over(Exception):

@@ -16,22 +16,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import msgspec
-
 from postroad.rules.acceptance import BLOCKED_CLIENT, SHUT_OUT
 from postroad.rules.networks import NetworkSet
 from postroad.rules.ruling import Ruling
-from postroad.services.authentication import SUBMISSION_MECHANISMS
+from postroad.services.collected_connection import CollectedConnection
+from postroad.services.connection import Connection
 from postroad.services.conversations import Conversations
 from postroad.services.errands import Errands
+from postroad.services.proxied_connection import ProxiedConnection
 from postroad.services.reception_parts import Desk, Onward, ReceptionSettings, Stores, Surroundings
 from postroad.services.smtp_client import SmtpClient
-from postroad.services.smtp_connection import SHUTTING_DOWN, SmtpConnection
+from postroad.services.smtp_connection import SHUTTING_DOWN, Admit, SmtpConnection
+from postroad.services.smtp_profiles import SmtpProfiles
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.reply import Reply
 from postroad.vocabulary.story import Entry, Refused, Verdict
-from postroad.wire.sasl import MECHANISMS
-from postroad.wire.smtp.server_profile import ServerProfile
 
 __all__ = ["Onward", "Reception", "ReceptionSettings", "Stores", "Surroundings"]
 
@@ -64,36 +63,32 @@ class Reception(Conversations):
 
     def connection(self, role: ListenerRole) -> Callable[[], asyncio.Protocol]:
         """The protocol factory of a listener in this role. Usable inside `async with` only."""
+        parts = self._parts(role)
+        if role is ListenerRole.SMTP_PROXY:
+            return lambda: ProxiedConnection(*parts, has_room=self._may_wait)
+        return lambda: SmtpConnection(*parts)
+
+    def collect(self, transport: asyncio.Transport) -> asyncio.Future[int]:
+        """Receive on a connection of ours on which the roles were changed, now. The future is done at its end, with
+        the number of messages that came. Usable inside `async with` only."""
+        connection = CollectedConnection(*self._parts(ListenerRole.PICKUP))
+        connection.take_over(transport)
+        return connection.ended
+
+    def _parts(self, role: ListenerRole) -> tuple[Reception, Desk, ListenerRole, SmtpProfiles, Admit]:
         assert self._desk is not None, "reception is not open yet"
-        desk, profile = self._desk, self._profile_of(role)
-
-        def connection() -> SmtpConnection:
-            nonlocal profile
-            binding = self._around.channel_binding()
-            if binding != profile.channel_binding:  # there is a new certificate
-                profile = msgspec.structs.replace(profile, channel_binding=binding)
-            return SmtpConnection(self, desk, role, profile, self._admit)
-
-        return connection
-
-    def _profile_of(self, role: ListenerRole) -> ServerProfile:
-        settings, limits = self._settings, self._settings.limits
-        by_login = role in (ListenerRole.SUBMISSION, ListenerRole.SUBMISSIONS)
-        return ServerProfile(
-            hostname=settings.hostname,
-            mail_requires_auth=by_login,
-            auth_offered=self._mechanisms() if by_login else (),
-            tls_available=settings.tls_available and role is not ListenerRole.LOCAL,
-            message_bytes=limits.message_bytes,
-            recipients_max=limits.recipients,
-            messages_per_session=limits.messages_per_session,
-            bad_commands=limits.bad_commands,
-            command_s=limits.command_s,
-            bare_newline=settings.policy.bare_newline,
+        profiles = SmtpProfiles(
+            self._settings,
+            role,
+            channel_binding=self._around.channel_binding,
+            has_entropy=self._around.entropy is not None,
         )
+        return self, self._desk, role, profiles, self._admit
 
-    def _mechanisms(self) -> tuple[str, ...]:
-        return MECHANISMS if self._around.entropy is None else SUBMISSION_MECHANISMS
+    def _may_wait(self, connection: Connection) -> bool:
+        """Whether one more may wait for its PROXY header, without being a session yet."""
+        self.arrived(connection)
+        return self.connections <= 2 * self._settings.limits.sessions
 
     @property
     def messages(self) -> int:
@@ -101,21 +96,25 @@ class Reception(Conversations):
         return self._desk.messages if self._desk is not None else 0
 
     def _admit(self, connection: SmtpConnection, client: SmtpClient) -> Reply | None:
-        """None: it is counted among the sessions. Otherwise what it is told instead of a greeting."""
+        """None: it is counted among the sessions. Otherwise what it is told instead of a greeting. Asked again when
+        a front end tells who the client is."""
         assert self._desk is not None
+        self.forget(connection)
         self.arrived(connection)
         address = client.remote.address
         ruling: Ruling | None
         if self.stopping:
             return SHUTTING_DOWN
+        if client.role is ListenerRole.PICKUP:
+            return None  # it is we who called
         if client.role is ListenerRole.LOCAL and client.uid is None:
             ruling = Ruling(_NO_CREDENTIALS, BLOCKED_CLIENT.reply)
         elif not client.role.is_submission and address in self._desk.blocked_networks:
             ruling = BLOCKED_CLIENT  # RFC 5321 section 3.1: 554 instead of 220
-        elif not client.role.is_submission and self._guesses_addresses(address):
+        elif client.role.is_open_to_strangers and self._guesses_addresses(address):
             ruling = SHUT_OUT
         else:
-            ruling = self.admit(connection, ours=client.role.is_submission)
+            ruling = self.admit(connection, ours=not client.role.is_open_to_strangers)
         if ruling is None:
             return None
         assert ruling.reply is not None

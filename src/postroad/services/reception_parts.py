@@ -24,8 +24,15 @@ from postroad.services.client_screen import ScreenPlan
 from postroad.services.doorkeeper import AccountSessions
 from postroad.services.errands import Errands
 from postroad.services.guesses import Guesses
+from postroad.services.holds import Holds
+from postroad.services.terminals import Terminals
 from postroad.vocabulary.envelope import Recipient
-from postroad.vocabulary.limits import REFUSED_RECIPIENTS_MEMORY_S, REFUSED_RECIPIENTS_OF_CLIENT
+from postroad.vocabulary.limits import (
+    ETRN_MEMORY_S,
+    ETRN_OF_CLIENT,
+    REFUSED_RECIPIENTS_MEMORY_S,
+    REFUSED_RECIPIENTS_OF_CLIENT,
+)
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.settings import LimitSettings, PolicySettings
 
@@ -39,6 +46,12 @@ class ReceptionSettings:
     limits: LimitSettings
     policy: PolicySettings
     tls_available: bool
+    hold_domains: frozenset[str] = frozenset()
+    """Mail for these is taken; where there are any, AUTH is offered to servers too, for TURN."""
+    queue_runs: bool = False
+    """ETRN is offered: there are holds or routes."""
+    terminals: bool = False
+    """SEND, SOML and SAML are offered to those whom the policy names."""
     own_uid: int = field(default_factory=os.geteuid)
 
 
@@ -73,6 +86,10 @@ class Onward:
 
     routing: Callable[[tuple[Recipient, ...]], tuple[Group, ...]]
     accepted: Callable[[NewMessage], None]
+    holds: Holds | None = None
+    """Without them nobody can set waiting mail going: no ETRN, no ATRN, no TURN."""
+    terminals: Terminals | None = None
+    """Without them there is no SEND, SOML or SAML."""
 
 
 class Desk:
@@ -108,6 +125,7 @@ class Desk:
         self.recipient_guesses = Guesses(
             most=REFUSED_RECIPIENTS_OF_CLIENT, memory_s=REFUSED_RECIPIENTS_MEMORY_S, exempt=exempt
         )
+        self.queue_runs = Guesses(most=ETRN_OF_CLIENT, memory_s=ETRN_MEMORY_S, exempt=exempt)
         self.account_sessions = AccountSessions(settings.limits.account.connections)
         self.usage = AccountUsage(
             directory=stores.directory,

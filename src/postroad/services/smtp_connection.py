@@ -7,17 +7,17 @@ The session says what is asked (wire/smtp/server.py), the decisions what is answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.services.answers import Answer, Identified, Pending, Plain, SecretFound
-from postroad.services.client_screen import ClientScreen
+from postroad.services.answers import Answer, Identified, Pending, Plain, SecretFound, Turned
 from postroad.services.connection import Connection, House
 from postroad.services.reception_parts import Desk
 from postroad.services.smtp_client import SmtpClient
 from postroad.services.smtp_content import STORE_UNAVAILABLE
 from postroad.services.smtp_decisions import SmtpDecisions
+from postroad.services.smtp_profiles import SmtpProfiles
 from postroad.services.sweep import NEVER
 from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.limits import CONTENT_RATE_BYTES_S, CONTENT_RATE_WINDOW_S
@@ -26,26 +26,29 @@ from postroad.vocabulary.reply import Reply, reply
 from postroad.vocabulary.story import Verdict
 from postroad.wire.session import Wait
 from postroad.wire.smtp.server import ServerSession
-from postroad.wire.smtp.server_profile import ServerProfile
 
 SHUTTING_DOWN = reply(421, "The server is being stopped, try again later", status="4.3.2")
+_CLIENT_REFUSED = reply(421, "The client was refused, closing", status="4.7.0")
 _SESSION_TOO_LONG = reply(421, "This session has lasted long enough, open a new one", status="4.4.2")
 
 Admit = Callable[["SmtpConnection", SmtpClient], Reply | None]
 
 
 class SmtpConnection(Connection):
-    def __init__(self, house: House, desk: Desk, role: ListenerRole, profile: ServerProfile, admit: Admit) -> None:
+    def __init__(self, house: House, desk: Desk, role: ListenerRole, profiles: SmtpProfiles, admit: Admit) -> None:
         super().__init__(house)
         self._desk = desk
         self._role = role
-        self._profile = profile
+        self._profiles = profiles
         self._admit = admit
         self._smtp: ServerSession | None = None
         self._decisions: SmtpDecisions | None = None
         self._pending: Pending | None = None
+        self._turned: Turned | None = None
         self._last_word: Reply | None = None
         self._over_at = NEVER
+        self._greet_at = NEVER
+        """When the held greeting goes out."""
         self._content_bytes = 0
         self._judged_at = NEVER
         self._patient_until = NEVER
@@ -59,20 +62,34 @@ class SmtpConnection(Connection):
             desk,
             self._role,
             remote=self.remote,
-            local=network.local(transport),
+            local=self.near_end(transport),
             tls=tls,
-            uid=network.uid(transport) if self._role is ListenerRole.LOCAL else None,
+            uid=network.uid(transport) if self.remote.address == "unix" else None,
         )
         refusal = self._admit(self, client)
         if refusal is not None:
             transport.write(refusal.wire)
             return None
-        screened = client.is_stranger and not self._role.is_submission and not desk.screen_plan.is_empty
-        screen = ClientScreen(desk.screen_plan, desk.lookups, self.remote.address) if screened else None
-        self._decisions = SmtpDecisions(desk, client, screen)
+        self._decisions = SmtpDecisions(desk, client, readmit=self._readmit)
         self._over_at = self._loop.time() + desk.limits.session_s
-        self._smtp = ServerSession(self._profile, tls, random_octets=desk.random_octets)
+        profile = self._profiles.of(self.remote.address)
+        if profile.greeting_held:
+            self._greet_at = self._loop.time() + desk.settings.policy.greeting_delay_s
+        began_at = None if profile.future_release_max_s is None else desk.clock.now()
+        self._smtp = ServerSession(profile, tls, random_octets=desk.random_octets, began_at=began_at)
         return self._smtp
+
+    def _readmit(self) -> Reply | None:
+        """A front end has told who its client is; where that one is not let in, this connection is of no use."""
+        assert self._decisions is not None
+        client = self._decisions.client
+        self.remote = client.remote
+        refusal = self._admit(self, client)
+        if refusal is not None:
+            self._last_word = _CLIENT_REFUSED
+        elif client.account:
+            self._house.vouched(self)
+        return refusal
 
     def advance(self) -> tuple[Wait, bool]:
         session, decisions = self._smtp, self._decisions
@@ -108,6 +125,9 @@ class SmtpConnection(Connection):
             self._house.vouched(self)
         elif isinstance(answer, SecretFound):
             session.give_secret(answer.secret, fake_salt=answer.fake_salt)
+        elif isinstance(answer, Turned):
+            self._turned = answer
+            session.answer(None)
         return True
 
     @staticmethod
@@ -128,7 +148,7 @@ class SmtpConnection(Connection):
                     self._judged_at = NEVER  # the client was not asked to speak meanwhile
                     self.run()
             elif pending.though_gone:
-                self._then(pending)
+                self._forget(self._then(pending))
             elif not done.cancelled():
                 done.exception()  # nobody is left to be told
         except asyncio.CancelledError:
@@ -136,7 +156,32 @@ class SmtpConnection(Connection):
         except Exception as failure:
             self._break(failure)
 
+    def _forget(self, answer: Answer) -> None:
+        """Nobody is left to be answered."""
+        if isinstance(answer, Turned):
+            self._house.errands.start(answer.abandon())
+
+    def turned(self) -> None:
+        """The client has heard that it is the server now; its 220 comes to another protocol."""
+        turned, self._turned = self._turned, None
+        assert turned is not None
+        assert self.transport is not None
+        self.session = None
+        self.deadline = NEVER
+        self._house.errands.start(self._outlive(turned.serve(self.transport)))
+
+    async def _outlive(self, conversation: Coroutine[Any, Any, None]) -> None:
+        """The connection counts as one of the client's until the conversation is over."""
+        try:
+            await conversation
+        except Exception as failure:
+            self.complain(failure)
+        finally:
+            self.connection_lost(None)
+
     def finished(self) -> None:
+        if self._turned is not None:
+            self._forget(self._turned)
         if self._decisions is not None:
             self._decisions.content.cut(committing=self._pending is not None and self._pending.though_gone)
             self._decisions.login.leave()
@@ -168,8 +213,18 @@ class SmtpConnection(Connection):
     def data_received(self, data: bytes) -> None:
         self._content_bytes += len(data)
         super().data_received(data)
+        if self._greet_at != NEVER:
+            self._greet()  # which refuses whoever could not wait
+
+    def _greet(self) -> None:
+        self._greet_at = NEVER
+        if self._smtp is not None and not self.is_over():
+            self._smtp.greet()
+            self.run()
 
     def patience_until(self, now: float) -> float:
+        if self._greet_at != NEVER:
+            return self._greet_at
         self._patient_until = super().patience_until(now)
         if not self._in_content:
             self._judged_at = NEVER
@@ -188,6 +243,9 @@ class SmtpConnection(Connection):
 
     def overdue(self, now: float) -> None:
         """A client that trickles its content is as silent as one that says nothing."""
+        if self._greet_at != NEVER and not self._closing:
+            self._greet()
+            return
         enough = self._content_bytes >= CONTENT_RATE_BYTES_S * CONTENT_RATE_WINDOW_S
         if self._judged_at <= now < self._patient_until and enough and not self._closing:
             self._watch_rate(now)

@@ -19,9 +19,12 @@ from postroad.services.content_intake import ContentIntake, ContentRefused
 from postroad.services.reception_parts import Desk
 from postroad.services.refusals import Refusals
 from postroad.services.smtp_client import SmtpClient
+from postroad.services.smtp_ways import SmtpWays
 from postroad.services.transaction import Transaction
 from postroad.vocabulary.address import path_text
 from postroad.vocabulary.enhanced_status import EnhancedStatus
+from postroad.vocabulary.envelope import Way
+from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.reply import Reply, reply
 from postroad.vocabulary.story import Verdict
 from postroad.wire.smtp.events import ContentAsked, ContentEnded, ContentReceived
@@ -30,6 +33,7 @@ from postroad.wire.smtp.events import ContentAsked, ContentEnded, ContentReceive
 STORE_FULL = reply(452, "Insufficient storage, try again later", status="4.3.1")
 STORE_UNAVAILABLE = reply(451, "The queue is not available, try again later", status="4.3.0")
 _ACCEPTED = EnhancedStatus(2, 0, 0)
+_SHOWN = reply(250, "Ok: shown", status="2.0.0")
 
 
 class SmtpContent:
@@ -40,7 +44,10 @@ class SmtpContent:
         self._client = client
         self._refusals = refusals
         self.screen = screen
+        self.ways = SmtpWays(desk)
         self.transaction: Transaction | None = None
+        self.accepted = 0
+        """Messages of this connection."""
         self._gone = False
 
     def under_way(self) -> Transaction:
@@ -89,6 +96,8 @@ class SmtpContent:
             at=intake.at,
             recipient=transaction.only_recipient(),
             smtputf8=transaction.sender.smtputf8,
+            lmtp=self._client.role is ListenerRole.LMTP,
+            priority=transaction.sender.priority,
         )
         return results + received if results else received
 
@@ -129,6 +138,35 @@ class SmtpContent:
             return self._not_stored(failure)
 
     def _accept(self, content: bytes | StoredContent) -> Answer:
+        """The finished content is here. Raises StoreUnavailable."""
+        transaction = self.under_way()
+        if transaction.sender.way is Way.MAIL:
+            return self._enqueue(content)
+        showing = self.ways.show(transaction, content)
+        return Pending(showing, lambda done: self._shown(content, done.result()), though_gone=True)
+
+    def _shown(self, content: bytes | StoredContent, shown: frozenset[str]) -> Answer:
+        """It was shown at these accounts' terminals; the others may get it as mail. Raises StoreUnavailable."""
+        transaction = self.under_way()
+        if self._gone:
+            self.drop()  # the client will not hear that it was shown, and sends it again
+            return Plain.NOTICE
+        to_mailboxes = self.ways.to_mailboxes(transaction, content, shown)
+        if isinstance(to_mailboxes, Ruling):
+            return self._refuse_content(to_mailboxes)
+        self.ways.tell(transaction, shown)
+        if to_mailboxes:
+            transaction.recipients = list(to_mailboxes)
+            try:
+                return self._enqueue(content)
+            except StoreUnavailable as failure:
+                return self._not_stored(failure)
+        if transaction.tab is not None:
+            transaction.tab.charge()
+        self.drop()
+        return _SHOWN
+
+    def _enqueue(self, content: bytes | StoredContent) -> Answer:
         """Hand the message to the queue; it is no longer ours to drop. Raises StoreUnavailable."""
         transaction, desk = self.under_way(), self._desk
         message = transaction.message(
@@ -151,6 +189,7 @@ class SmtpContent:
             return self._not_stored(failure)
         if transaction.tab is not None:
             transaction.tab.charge()
+        self.accepted += 1
         self._desk.messages += 1
         self._desk.onward.accepted(message)
         return Reply(250, (f"Ok: queued as {message.queue_id}",), _ACCEPTED)

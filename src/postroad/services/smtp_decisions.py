@@ -16,46 +16,55 @@ from postroad.rules import acceptance, client_policy
 from postroad.rules.acceptance import AccountState, Place
 from postroad.rules.ruling import Ruling
 from postroad.services.answers import Answer, Identified, Pending, Plain
-from postroad.services.client_screen import ClientScreen
+from postroad.services.front_end import FrontEnd, Readmit
 from postroad.services.reception_parts import Desk
 from postroad.services.refusals import Refusals
 from postroad.services.smtp_client import SmtpClient
 from postroad.services.smtp_content import STORE_UNAVAILABLE, SmtpContent
 from postroad.services.smtp_login import SmtpLogin
-from postroad.services.transaction import Transaction
+from postroad.services.smtp_requests import SmtpRequests
+from postroad.services.transaction import Transaction, is_held_too_long
 from postroad.vocabulary.address import Mailbox, ReversePath, path_text
-from postroad.vocabulary.envelope import Recipient
+from postroad.vocabulary.envelope import Recipient, Way
 from postroad.vocabulary.limits import (
     DISK_RESERVE_BYTES,
 )
 from postroad.vocabulary.listener import ListenerRole
-from postroad.vocabulary.settings import WhoMayAsk
 from postroad.vocabulary.story import Verdict
+from postroad.wire.smtp import replies
 from postroad.wire.smtp.events import (
+    ClientReplaced,
     CommandRefused,
     ContentAsked,
     ContentEnded,
     ContentReceived,
     CredentialsGiven,
+    ExpandAsked,
     Greeted,
     ProofGiven,
+    QueueRunAsked,
     RecipientGiven,
     SecretAsked,
     SenderGiven,
     TransactionDropped,
+    TurnAsked,
     VerifyAsked,
 )
 
 
 class SmtpDecisions:
-    """`screen` is None where no rule about clients is on, or none applies to this one."""
+    """`readmit` is for XCLIENT (services/front_end.py)."""
 
-    def __init__(self, desk: Desk, client: SmtpClient, screen: ClientScreen | None) -> None:
+    def __init__(self, desk: Desk, client: SmtpClient, *, readmit: Readmit) -> None:
         self._desk = desk
         self.client = client
         self.refusals = Refusals(desk, client)
-        self.content = SmtpContent(desk, client, self.refusals, screen)
+        self.content = SmtpContent(desk, client, self.refusals, client.screen())
         self.login = SmtpLogin(desk, client, self.refusals)
+        self.requests = SmtpRequests(desk, client, self.refusals)
+        self._front_end = FrontEnd(
+            desk, client, content=self.content, login=self.login, refusals=self.refusals, readmit=readmit
+        )
 
     def decide(self, event: Any) -> Answer:
         """The answer to any event. A store that fails is answered 451 4.3.0."""
@@ -82,32 +91,14 @@ class SmtpDecisions:
             self.content.screen = None  # a user of ours is no stranger, wherever it calls from
         return answer
 
-    def _verify(self, event: VerifyAsked) -> Answer:
-        who = self._desk.settings.policy.vrfy
-        known = bool(self.client.account or self.client.unix_user)
-        may_ask = who is WhoMayAsk.ANYONE or (who is WhoMayAsk.AUTHENTICATED and known)
-        address = _address_of(event.argument) if may_ask else None
-        domain = self._desk.directory.domain(address.domain) if address else None
-        here = domain is not None and domain.kind is DomainKind.LOCAL
-        account = self._desk.directory.account(address) if address is not None and here else None
-        ruling = acceptance.judge_verify(
-            account.address if account else address,
-            may_ask=may_ask,
-            display_name=account.display_name if account else "",
-            state=_state_of(account),
-            here=here,
-        )
-        assert ruling.reply is not None
-        if ruling.reply.is_positive:
-            return ruling.reply
-        return self.refusals.refuse_guess("VRFY", event.argument, ruling)
-
     # ---- MAIL ------------------------------------------------------------------------------------
 
     def _sender(self, event: SenderGiven) -> Answer:
         desk, client, path = self._desk, self.client, event.reverse_path
         if desk.free_bytes() < DISK_RESERVE_BYTES:
             ruling = acceptance.DISK_RESERVE
+        elif event.deliver_by is not None and is_held_too_long(event, desk.clock.now()):
+            ruling = acceptance.HELD_TOO_LONG
         else:
             ruling = self._judge_sender(path)
         if ruling.reply is not None:
@@ -155,10 +146,27 @@ class SmtpDecisions:
             transaction.screened = True
         path, place, account = self._find(event.forward_path)
         client = self.client
-        may_relay = not client.is_stranger
+        may_relay = not client.is_stranger and client.role is not ListenerRole.PICKUP
         ruling = acceptance.judge_recipient(path.local_part, place, _state_of(account), may_relay)
         if ruling.reply is not None:
             return self.refusals.refuse_guess("RCPT", str(event.forward_path), ruling, event.forward_path)
+        if transaction.sender.way is not Way.MAIL:
+            verdict = self.content.ways.judge_recipient(transaction.sender.way, account)
+            if isinstance(verdict, Ruling):
+                return self.refusals.refuse("RCPT", str(event.forward_path), verdict, event.forward_path)
+            if verdict is not None:
+                return Pending(verdict, lambda done: self._active(event, path, account, ruling, done.result()))
+        return self._add(event, path, account, ruling)
+
+    def _active(
+        self, event: RecipientGiven, path: Mailbox, account: Account | None, ruling: Ruling, active: bool
+    ) -> Answer:
+        if active:
+            return self._add(event, path, account, ruling)
+        return self.refusals.refuse("RCPT", str(event.forward_path), self.content.ways.not_active(), event.forward_path)
+
+    def _add(self, event: RecipientGiven, path: Mailbox, account: Account | None, ruling: Ruling) -> Answer:
+        transaction = self.content.under_way()
         identity = path.key() if account is not None else path
         if transaction.has(identity):
             return Plain.ACCEPT
@@ -177,11 +185,15 @@ class SmtpDecisions:
             bare = Mailbox(path.local_part, "")
             return bare, Place.OUR_ADDRESS, directory.account(bare)
         domain = directory.domain(path.domain)
-        if domain is None:
-            return path, Place.ELSEWHERE, None
-        if domain.kind is DomainKind.RELAY:
-            return path, Place.RELAY, None
+        if domain is None or domain.kind is DomainKind.RELAY:
+            return path, self._place_elsewhere(path.domain, relayed=domain is not None), None
         return path, Place.HERE, directory.account(path)
+
+    def _place_elsewhere(self, domain: str, *, relayed: bool) -> Place:
+        """What was fetched for us is for mailboxes here: nothing of it goes on."""
+        if self.client.role is ListenerRole.PICKUP:
+            return Place.ELSEWHERE
+        return Place.RELAY if relayed or domain in self._desk.settings.hold_domains else Place.ELSEWHERE
 
     def _is_our_address(self, literal: str) -> bool:
         ours = self.client.local.address
@@ -195,6 +207,10 @@ class SmtpDecisions:
         return Plain.NOTICE
 
     def _command_refused(self, event: CommandRefused) -> Answer:
+        if event.reply is replies.SPOKEN_TOO_EARLY:
+            early = Verdict("greeting_delay", "reject", "spoke before the greeting")
+            self.refusals.note("connect", self.client.remote.address, event.reply, early)
+            return Plain.NOTICE
         self.refusals.note(event.command, "", event.reply, Verdict("protocol", "reject", event.reply.lines[0]))
         return Plain.NOTICE
 
@@ -210,7 +226,11 @@ _DECISIONS: dict[type, Callable[[SmtpDecisions, Any], Answer]] = {
     CredentialsGiven: lambda self, event: self._log_in(self.login.credentials(event)),
     SecretAsked: lambda self, event: self.login.secret(event),
     ProofGiven: lambda self, event: self._log_in(self.login.proof(event)),
-    VerifyAsked: SmtpDecisions._verify,
+    VerifyAsked: lambda self, event: self.requests.verify(event),
+    ExpandAsked: lambda self, event: self.requests.expand(event),
+    QueueRunAsked: lambda self, event: self.requests.run_queue(event),
+    TurnAsked: lambda self, event: self.requests.turn(event),
+    ClientReplaced: lambda self, event: self._front_end.replaced(event),
     CommandRefused: SmtpDecisions._command_refused,
 }
 
@@ -224,9 +244,3 @@ def _state_of(account: Account | None) -> AccountState:
 def _is_local(desk: Desk, domain: str) -> bool:
     known = desk.directory.domain(domain)
     return known is not None and known.kind is DomainKind.LOCAL
-
-
-def _address_of(argument: str) -> Mailbox | None:
-    """The address that VRFY was given, with or without angle brackets."""
-    local_part, at, domain = argument.strip().removeprefix("<").removesuffix(">").rpartition("@")
-    return Mailbox(local_part, domain.lower()) if at and local_part and domain else None

@@ -481,6 +481,12 @@ POLICY_LOOKUPS_AT_ONCE = 1000
 POLICY_NAMES = 10
 """PTR names of one client that are followed (RFC 8601 section 2.7.3 leaves it to us; thousands are an attack)."""
 
+INPUT_TEXT = 200
+"""Characters of one answer of the DNS that a verdict keeps."""
+
+VERDICT_INPUTS = 8
+"""Answers that a verdict keeps."""
+
 CLIENT_FACTS_ENTRIES = 10_000
 """Answers about clients, kept so that the next connection need not ask."""
 

@@ -132,6 +132,9 @@ class PolicySettings(msgspec.Struct, frozen=True):
     block_clients: tuple[str, ...] = ()
     block_senders: tuple[str, ...] = ()
     vrfy: WhoMayAsk = WhoMayAsk.AUTHENTICATED
+    expn: WhoMayAsk = WhoMayAsk.AUTHENTICATED
+    legacy_commands: WhoMayAsk = WhoMayAsk.AUTHENTICATED
+    """SEND, SOML and SAML."""
     xclient: tuple[str, ...] = ()
     """Addresses (CIDR) of front ends that may tell whose connection they pass on."""
 

@@ -23,6 +23,8 @@ class Verdict(msgspec.Struct, frozen=True, array_like=True):
     result: str
     """"pass", "tag", "defer" or "reject"."""
     reason: str = ""
+    inputs: tuple[str, ...] = ()
+    """What was looked at, and what the DNS said: "MX c.example: mx.c.example"."""
 
 
 class Received(msgspec.Struct, frozen=True, tag="received", kw_only=True):
@@ -108,6 +110,25 @@ class Refused(msgspec.Struct, frozen=True, tag="refused", kw_only=True):
     verdicts: tuple[Verdict, ...] = ()
 
 
+class Shown(msgspec.Struct, frozen=True, tag="shown", kw_only=True):
+    """A message was shown at the terminals of these accounts (SEND, SOML, SAML)."""
+
+    at: datetime
+    way: str
+    reverse_path: str
+    accounts: tuple[str, ...]
+
+
+class Reported(msgspec.Struct, frozen=True, tag="reported", kw_only=True):
+    """The sender of a message out of a hold was told what became of it."""
+
+    at: datetime
+    destination: str
+    recipients: tuple[str, ...]
+    notification: str
+    """The queue id of the notification."""
+
+
 class Acted(msgspec.Struct, frozen=True, tag="acted", kw_only=True):
     """An administrator did something to it."""
 
@@ -116,7 +137,9 @@ class Acted(msgspec.Struct, frozen=True, tag="acted", kw_only=True):
     by: str
 
 
-Fact: TypeAlias = Received | Notified | Attempted | Moved | Fetched | ReadByAdministrator | Refused | Acted
+Fact: TypeAlias = (
+    Received | Notified | Attempted | Moved | Fetched | ReadByAdministrator | Refused | Shown | Reported | Acted
+)
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
