@@ -1,11 +1,11 @@
 """The conversations of tests/dialogs/smtp/, played against a server session.
 
     # comment
-    profile: submission         (mx, submission or local of conversation.py; mx when it is not said)
+    profile: submission         (one of PROFILES in conversation.py; mx when it is not said)
     C: what the client says; CR LF is added
     C> octets with \\r, \\n, \\0, \\xNN escapes, as they are, nothing added
     S: what the server says, to the letter; `...` at the end stands for anything
-    -- TLS handshake            -- the server closes            -- nothing more is said
+    -- TLS handshake     -- the server closes     -- the roles change     -- nothing more is said
 
 All that the server says must be written down, in order. The small world behind it is that of conversation.py.
 """
@@ -43,6 +43,8 @@ class Play:
             self.conversation.start_tls()
         elif text == "the server closes":
             assert self.conversation.closed
+        elif text == "the roles change":
+            assert self.conversation.wait is Wait.TURNED
         else:
             assert text == "nothing more is said", f"unknown stage direction: {text}"
 
@@ -65,7 +67,7 @@ def test_a_dialog(path: Path) -> None:
 
 
 def test_there_are_dialogs() -> None:
-    assert len(DIALOGS) >= 12
+    assert len(DIALOGS) >= 25
 
 
 @pytest.mark.parametrize(

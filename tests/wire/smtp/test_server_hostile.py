@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from postroad.wire.session import Wait
 from postroad.wire.smtp.events import CommandRefused, ContentEnded, RecipientGiven, SenderGiven
+from postroad.wire.smtp.server_profile import ServerProfile
 from postroad.wire.smtp.transitions import Phase
 from tests.wire.cutting import cut, split
-from tests.wire.smtp.conversation import MX, SUBMISSION, TLS, Conversation, history, ready
+from tests.wire.smtp.conversation import FULL, LMTP, MX, ODMR, SUBMISSION, TLS, Conversation, history, ready
 
 SESSION = (
     b"EHLO client.example\r\nVRFY x\r\nMAIL FROM:<a@b> SIZE=20\r\nRCPT TO:<nobody@b>\r\nRCPT TO:<b@b>\r\n"
@@ -137,7 +138,8 @@ WORDS = st.sampled_from(
             b"=",
             b"*",
             b"YW5u",
-            b"BDAT 3",
+            b"BDAT 3\r\n",
+            b"BDAT 2 LAST\r\nx\n",
             b" ",
             b"\r\n",
             b"\n",
@@ -145,21 +147,33 @@ WORDS = st.sampled_from(
             b".",
             b"\r\n.\r\n",
         ),
+        *(b"ETRN ", b"ATRN ", b"TURN", b"XCLIENT ADDR=", b"SEND FROM:<a@b>", b"EXPN x", b"HELP ", b"LHLO x"),
+        *(
+            b"AUTH SCRAM-SHA-256 ",
+            b"biwsbj1hbm4scj14",
+            b"AUTH CRAM-MD5",
+            b" BODY=BINARYMIME",
+            b" BY=99;R",
+            b"RCPT TO:<b@b>",
+        ),
         *(b"\0", b"\xff", b"SIZE=", b" SMTPUTF8", b" BODY=8BITMIME", b" ORCPT=rfc822;", b"+0D", b"x" * 3000),
     ]
 )
 
 
-@given(st.lists(WORDS | st.binary(max_size=20), max_size=40), st.lists(st.integers(0, 600), max_size=8), st.booleans())
-def test_any_octets_are_answered_and_never_raise(words: list[bytes], cuts: list[int], submission: bool) -> None:
-    octets = b"EHLO x\r\n" + b"".join(words) + b"\r\n"
-    profile = SUBMISSION if submission else MX
+@given(
+    st.lists(WORDS | st.binary(max_size=20), max_size=40),
+    st.lists(st.integers(0, 600), max_size=8),
+    st.sampled_from([MX, SUBMISSION, FULL, ODMR, LMTP]),
+)
+def test_any_octets_are_answered_and_never_raise(words: list[bytes], cuts: list[int], profile: ServerProfile) -> None:
+    octets = (b"LHLO x\r\n" if profile.lmtp else b"EHLO x\r\n") + b"".join(words) + b"\r\n"
     assert history(cut(octets, cuts), profile) == history([octets], profile)
 
 
 @given(st.lists(WORDS | st.binary(max_size=20), max_size=40))
 def test_any_octets_inside_tls_never_raise(words: list[bytes]) -> None:
-    conversation = Conversation(SUBMISSION, tls=TLS)
+    conversation = Conversation(msgspec.structs.replace(FULL, message_bytes=1000), tls=TLS)
     conversation.say(b"EHLO x\r\n" + b"".join(words) + b"\r\n")
     said = conversation.say(b"")
     assert conversation.closed
