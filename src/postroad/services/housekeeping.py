@@ -11,9 +11,11 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from postroad.contracts.clock import Clock
+from postroad.contracts.hold_store import HoldStore
 from postroad.contracts.ledger import Ledger
 from postroad.contracts.mailbox_store import MailboxStore
 from postroad.contracts.queue_store import QueueStore
+from postroad.services.hold_keeping import sweep_delivery_keys
 from postroad.services.lanes import Errors
 from postroad.vocabulary.limits import DELIVERY_KEYS_OLDER_THAN_S, DELIVERY_KEYS_PER_COMMIT, HOUSEKEEPING_S
 from postroad.vocabulary.queue_id import QueueId, shard_of
@@ -42,6 +44,7 @@ class Housekeeping:
         clock: Clock,
         ledger_keep: timedelta,
         errors: Errors,
+        holds: HoldStore | None = None,
     ) -> None:
         self._queue = queue
         self._mailboxes = mailboxes
@@ -49,6 +52,7 @@ class Housekeeping:
         self._clock = clock
         self._ledger_keep = ledger_keep
         self._errors = errors
+        self._holds = holds
 
     async def run(self) -> None:
         """Every HOUSEKEEPING_S, until cancelled."""
@@ -64,6 +68,10 @@ class Housekeeping:
         """One round now. Raises StoreUnavailable; whatever was swept stays swept."""
         keys = await self._sweep_keys()
         contents = await self._mailboxes.sweep_content() if self._queue.shard == _FIRST else 0
+        if self._holds is not None:
+            older_than = self._clock.now() - timedelta(seconds=DELIVERY_KEYS_OLDER_THAN_S)
+            keys += await sweep_delivery_keys(self._holds, self._queue, older_than, self._is_mine)
+            contents += await self._holds.sweep_content() if self._queue.shard == _FIRST else 0
         return Swept(keys, contents, await self._ledger.drop_before(self._clock.now() - self._ledger_keep))
 
     async def _sweep_keys(self) -> int:
