@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from postroad.contracts.resolver import MxRecord
-from postroad.vocabulary.limits import CLIENT_FACTS_S, POLICY_LOOKUP_S
+from postroad.vocabulary.limits import CLIENT_FACTS_S, INPUT_TEXT, POLICY_LOOKUP_S, VERDICT_INPUTS
 from postroad.vocabulary.settings import PolicySettings, Severity
 from postroad.vocabulary.story import Received
 from tests.services.dns import Zone
@@ -193,3 +193,52 @@ def test_a_resolver_that_breaks_is_no_verdict_on_the_client_and_is_reported(tmp_
     with pytest.raises(BaseExceptionGroup) as raised:
         play(scene)
     assert raised.group_contains(RuntimeError, match="a bug")
+
+
+def test_a_verdict_stands_in_the_story_with_what_the_dns_said(tmp_path: Path) -> None:
+    async def scene() -> None:
+        every = PolicySettings(
+            reverse_dns=Severity.TAG, helo=Severity.TAG, sender_domain=Severity.REJECT, sender_host=Severity.TAG,
+            own_sender=Severity.TAG,
+        )  # fmt: skip
+        async with House.open(tmp_path) as house, house.reception(policy=every, dns=KNOWN):
+            async with house.client(address="203.0.113.1") as client:
+                await client.say("EHLO silent.example", 250)
+                await client.give(LETTER)
+                await client.say("MAIL FROM:<x@null.example>", 250)
+                await client.say(f"RCPT TO:<ann@{HERE}>", 550, "5.7.27")
+            (fact,) = house.accepted[0].story.facts
+            assert isinstance(fact, Received)
+            inputs = {verdict.rule: verdict.inputs for verdict in fact.verdicts}
+            assert inputs["reverse_dns"] == (
+                "203.0.113.1", "PTR 203.0.113.1: liar.example", "A, AAAA liar.example: 192.0.2.8"
+            )  # fmt: skip
+            assert inputs["helo"] == ("silent.example", "A, AAAA silent.example: no answer")
+            assert inputs["sender_domain"] == ("c.example", "MX c.example: mx.c.example")
+            assert inputs["own_sender"] == ("c.example",)
+            assert "A, AAAA c.example: none" in inputs["sender_host"]
+            (refusal,) = house.ledger.refusals()
+            assert refusal.verdicts[0].inputs == ("null.example", "MX null.example: .")
+
+    play(scene)
+
+
+def test_a_thousand_answers_do_not_fill_the_ledger(tmp_path: Path) -> None:
+    async def scene() -> None:
+        many = Zone(
+            names={CLIENT: tuple(f"n{n}.{'x' * 60}.example" for n in range(1000))},
+        )
+        async with (
+            House.open(tmp_path) as house,
+            house.reception(policy=only("reverse_dns", Severity.TAG), dns=many),
+            house.client() as client,
+        ):
+            await client.say("EHLO c.example", 250)
+            await client.give(LETTER)
+            (fact,) = house.accepted[0].story.facts
+            assert isinstance(fact, Received)
+            (verdict,) = (each for each in fact.verdicts if each.rule == "reverse_dns")
+            assert len(verdict.inputs) == 1 + VERDICT_INPUTS
+            assert max(map(len, verdict.inputs)) <= INPUT_TEXT
+
+    play(scene)

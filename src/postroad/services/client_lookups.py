@@ -45,7 +45,7 @@ class ClientLookups:
         return self._ask((Rule.REVERSE_DNS, address), lambda dns: _reverse_dns(dns, address))
 
     def helo(self, name: str, client: str) -> Found:
-        return self._ask((Rule.HELO, name, client), lambda dns: _helo(dns, name, client, self._hostname))
+        return self._ask((Rule.HELO, client, name), lambda dns: _helo(dns, name, client, self._hostname))
 
     def sender_domain(self, domain: str) -> Found:
         return self._ask((Rule.SENDER_DOMAIN, domain), lambda dns: _sender_domain(dns, domain))
@@ -56,6 +56,7 @@ class ClientLookups:
     # ---- sharing ---------------------------------------------------------------------------------
 
     def _ask(self, key: tuple[str, ...], question: Question) -> Found:
+        """`key` is the rule, what else the answer depends on, and last what is looked at."""
         now = self._loop.time()
         kept = self._kept.get(key)
         if kept is not None and kept[0] > now:
