@@ -148,6 +148,16 @@ async def check_the_longest_due_comes_first(shard: Shard) -> None:
         assert await store.next_due_at() is None
 
 
+async def check_destinations_that_are_not_wanted_now_are_passed_over(shard: Shard) -> None:
+    async with shard.open() as store:
+        for _ in range(3):
+            await accepted(store, Group(B, (BOB,)), Group(C, (CID,)))
+        work = await store.take_due(T0, 3, nobody, frozenset({B}))
+        assert [each.destination for each in work] == [C] * 3
+        # They are as due as before.
+        assert len(await due(store)) == 6
+
+
 async def check_a_group_in_hand_is_not_given_twice(shard: Shard) -> None:
     async with shard.open() as store:
         messages = [await accepted(store, Group(B, (BOB,)), Group(C, (CID,))) for _ in range(10)]

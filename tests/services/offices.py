@@ -107,10 +107,14 @@ class SpoiledQueue(SqliteQueueStore):
         return self.saboteur.failed("settle") or super().settle(settlement)
 
     async def take_due(
-        self, now: datetime, limit: int, taken: Callable[[QueueId, Destination], bool]
+        self,
+        now: datetime,
+        limit: int,
+        taken: Callable[[QueueId, Destination], bool],
+        without: frozenset[Destination] = frozenset(),
     ) -> tuple[Work, ...]:
         await self.saboteur.promised("take_due")
-        return await super().take_due(now, limit, taken)
+        return await super().take_due(now, limit, taken, without)
 
     async def next_due_at(self) -> datetime | None:
         await self.saboteur.promised("next_due_at")

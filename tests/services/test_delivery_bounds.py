@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.mailbox_store import Delivery as MailboxDelivery
 from postroad.contracts.queue_store import Work
-from postroad.services import delivery, lanes, store_lane
+from postroad.services import in_hand, lanes, store_lane
 from postroad.simulation.weather import Weather
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.vocabulary.destination import Destination
@@ -114,9 +114,9 @@ def test_a_destination_that_refused_a_connection_once_is_asked_for_more_again(tm
 def test_more_groups_than_memory_has_room_for_are_found_in_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bool
 ) -> None:
-    monkeypatch.setattr(delivery, "GROUPS_IN_MEMORY", 10)
-    monkeypatch.setattr(delivery, "REFILL_BATCH", 4)
-    monkeypatch.setattr(delivery, "CONTENT_IN_MEMORY_BYTES", 300)
+    monkeypatch.setattr(in_hand, "GROUPS_IN_MEMORY", 10)
+    monkeypatch.setattr(in_hand, "REFILL_BATCH", 4)
+    monkeypatch.setattr(in_hand, "CONTENT_IN_MEMORY_BYTES", 300)
     monkeypatch.setattr(store_lane, "LOCAL_DELIVERIES_AT_ONCE", 2)
 
     async def before() -> None:
@@ -129,10 +129,48 @@ def test_more_groups_than_memory_has_room_for_are_found_in_the_store(
             b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
             for number in range(60 if start else 0):
                 await town.send(ANN, f"bob{number}@b.example", "cat@a.example")
-                assert len(town.delivery._held) <= 10
+                assert len(town.delivery._in_hand) <= 10
             await town.queue_is_empty()
             assert sorted(b.recipients) == sorted(f"bob{n}@b.example" for n in range(60))
             assert len(await town.mail_of("cat")) == 60
+
+    if not start:
+        play(before)
+    play(scene)
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_a_slow_destination_with_more_mail_than_memory_holds_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bool
+) -> None:
+    monkeypatch.setattr(in_hand, "GROUPS_IN_MEMORY", 20)
+    monkeypatch.setattr(in_hand, "GROUPS_OF_ONE_DESTINATION", 6)
+    monkeypatch.setattr(in_hand, "REFILL_BATCH", 4)
+
+    async def much(town: Town, give: Callable[..., Awaitable[object]]) -> None:
+        for number in range(60):
+            await give(ANN, f"bob{number}@slow.example")
+        await give(ANN, "bob@b.example", "cat@a.example")
+
+    async def before() -> None:
+        async with Town.open(tmp_path, start=False) as town:
+            await much(town, town.accept)
+
+    async def scene() -> None:
+        async with Town.open(tmp_path, destination_connections=1) as town:
+            slow = town.peer("mx.slow.example", "203.0.113.2", domain="slow.example")
+            town.network.set_weather("203.0.113.2", Weather(latency_s=10))
+            b = town.peer("mx.b.example", "203.0.113.3", domain="b.example")
+            if start:
+                await much(town, town.send)
+            await b.arrived.wait()
+            assert asyncio.get_running_loop().time() < 5
+            await town.settled(2)
+            assert len(await town.mail_of("cat")) == 1
+            assert slow.recipients == []
+            assert len(town.delivery._in_hand) < 6 + 4  # what one look brings may be beyond it
+            await town.queue_is_empty()
+            assert sorted(slow.recipients) == sorted(f"bob{n}@slow.example" for n in range(60))
 
     if not start:
         play(before)
@@ -173,8 +211,8 @@ def test_content_is_read_back_no_faster_than_mailboxes_take_it(tmp_path: Path, m
     async def scene() -> None:
         async with Town.open(tmp_path, mailboxes=Slow) as town:
             await asyncio.wait([town.running], timeout=60)
-            assert len(town.delivery._held) == 30
-            assert sum(parcel.content is not None for parcel in town.delivery._held.values()) <= 2 + 3
+            assert len(town.delivery._in_hand) == 30
+            assert sum(parcel.content is not None for parcel in town.delivery._in_hand) <= 2 + 3
             assert isinstance(town.mailboxes, Slow)
             town.mailboxes.move()
             await town.queue_is_empty()
@@ -190,9 +228,9 @@ def test_what_waits_to_be_written_down_keeps_no_content(tmp_path: Path) -> None:
             town.queue.refusals.extend([StoreUnavailable("disk")] * 5)
             await town.send(ANN, "cat@a.example")
             await asyncio.wait([town.running], timeout=2)
-            assert [parcel.content for parcel in town.delivery._held.values()] == [None]
+            assert [parcel.content for parcel in town.delivery._in_hand] == [None]
             await town.queue_is_empty()
-            assert town.delivery._content_bytes == 0
+            assert town.delivery._in_hand.content_bytes == 0
 
     play(scene)
 
@@ -203,12 +241,16 @@ class Away(WatchedQueue):
     failures = 3
 
     async def take_due(
-        self, now: datetime, limit: int, taken: Callable[[QueueId, Destination], bool]
+        self,
+        now: datetime,
+        limit: int,
+        taken: Callable[[QueueId, Destination], bool],
+        without: frozenset[Destination] = frozenset(),
     ) -> tuple[Work, ...]:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("the disk is away")
-        return await super().take_due(now, limit, taken)
+        return await super().take_due(now, limit, taken, without)
 
 
 def test_a_store_that_cannot_be_asked_is_asked_again(tmp_path: Path) -> None:

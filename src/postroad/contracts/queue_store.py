@@ -196,10 +196,15 @@ class QueueStore(Protocol):
         ...
 
     async def take_due(
-        self, now: datetime, limit: int, taken: Callable[[QueueId, Destination], bool]
+        self,
+        now: datetime,
+        limit: int,
+        taken: Callable[[QueueId, Destination], bool],
+        without: frozenset[Destination] = frozenset(),
     ) -> tuple[Work, ...]:
         """Groups due at or before `now`, the longest due first, at most `limit`, without those for which
-        `taken` says that they are in hand already. Writes nothing. Raises StoreUnavailable.
+        `taken` says that they are in hand already, and those to the destinations `without`, which are passed
+        over quickly. Writes nothing. Raises StoreUnavailable.
 
         `taken` may be asked from another thread and must be a mere look-up; it is asked again on the loop just
         before this returns. Nothing is given out that was accepted or settled while this ran."""

@@ -4,8 +4,8 @@
     run()                owns every task of delivery; ends after stop()
     wake()               something in the store became due (an administrator's `queue flush`)
 
-The store is the truth. Memory holds at most GROUPS_IN_MEMORY groups and CONTENT_IN_MEMORY_BYTES of content; what
-does not fit is read back when there is room. A group is in hand from taking it until its settlement is
+The store is the truth. Memory holds only so many groups, and so much of their content (in_hand.py); what does not
+fit is read back when there is room. A group is in hand from taking it until its settlement is
 durable, and nobody takes it twice meanwhile.
 """
 
@@ -33,6 +33,7 @@ from postroad.rules.mx_order import Ourselves
 from postroad.rules.routing import group_recipients, split_moved
 from postroad.services.conversion import Conversions, in_place
 from postroad.services.hold_lane import HoldLane
+from postroad.services.in_hand import InHand
 from postroad.services.lanes import Errors, Lanes
 from postroad.services.local_delivery import LocalDelivery
 from postroad.services.notifications import Notifications
@@ -45,10 +46,7 @@ from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.limits import (
-    CONTENT_IN_MEMORY_BYTES,
     DUE_LOOK_S,
-    GROUPS_IN_MEMORY,
-    REFILL_BATCH,
     REFILL_RETRY_S,
     STOP_GRACE_S,
 )
@@ -94,8 +92,7 @@ class Delivery:
         self._settings = plan.settings
         self._errors = errors
         self._listener = listener
-        self._held: dict[GroupKey, Parcel] = {}
-        self._content_bytes = 0
+        self._in_hand = InHand()
         self._next_due_at: datetime | None = None
         self._more_in_store = True
         self._let_go: set[GroupKey] | None = None
@@ -129,15 +126,15 @@ class Delivery:
         lease = self._world.queue.epoch
         for destination, recipients in ((group.destination, group.recipients) for group in message.groups):
             key = (message.queue_id, destination)
-            if key in self._held or self._is_put_off(destination):
+            if key in self._in_hand or self._is_put_off(destination) or not self._in_hand.has_room_for(destination):
                 continue
-            if len(self._held) >= GROUPS_IN_MEMORY:
+            if self._in_hand.is_full:
                 self._more_in_store = True
                 return
             work = Work(
                 message.queue_id, destination, recipients, envelope, size_bytes, message.queued_at, 0, False, lease
             )
-            here = not isinstance(content, bytes) or self._content_bytes + size_bytes <= CONTENT_IN_MEMORY_BYTES
+            here = not isinstance(content, bytes) or self._in_hand.has_room_for_content(size_bytes)
             self._take_up(Parcel(work, content if here else None))
 
     def wake(self) -> None:
@@ -157,7 +154,7 @@ class Delivery:
 
     def snapshot(self) -> list[dict[str, str | int]]:
         """For `status`: what is in hand, a line for each destination."""
-        in_hand = Counter(parcel.lane_key for parcel in self._held.values())
+        in_hand = Counter(parcel.lane_key for parcel in self._in_hand)
         lines: list[dict[str, str | int]] = []
         for lane in self._lanes if self._is_running else ():
             waiting = len(lane.waiting)
@@ -271,7 +268,7 @@ class Delivery:
 
     async def _refill(self) -> None:
         """Take what is due, as far as there is room."""
-        limit = min(GROUPS_IN_MEMORY - len(self._held), REFILL_BATCH)
+        limit = self._in_hand.room
         if limit <= 0:
             return
         self._more_in_store = False
@@ -279,7 +276,7 @@ class Delivery:
         self._let_go = set()
         queue = self._world.queue
         try:
-            taken = await queue.take_due(self._world.clock.now(), limit, self._is_in_hand)
+            taken = await queue.take_due(self._world.clock.now(), limit, self._is_in_hand, self._in_hand.full())
             next_due_at = await queue.next_due_at()
         except Exception as error:
             # StoreUnavailable, or what nobody expected: delivery goes on either way.
@@ -293,11 +290,11 @@ class Delivery:
         self._next_due_at = earliest(self._next_due_at, next_due_at)
         for work in taken:
             key = (work.queue_id, work.destination)
-            if key not in self._held and key not in let_go:
+            if key not in self._in_hand and key not in let_go:
                 self._take_from_store(work)
 
     def _is_in_hand(self, queue_id: QueueId, destination: Destination) -> bool:
-        return (queue_id, destination) in self._held or self._is_put_off(destination)
+        return (queue_id, destination) in self._in_hand or self._is_put_off(destination)
 
     def _is_put_off(self, destination: Destination) -> bool:
         return self._offline and destination.kind not in _HERE
@@ -305,7 +302,7 @@ class Delivery:
     async def _rest(self) -> None:
         """Until there is reason to look into the store, and room."""
         while not self._is_stopping:
-            has_room = len(self._held) <= GROUPS_IN_MEMORY // 2
+            has_room = self._in_hand.has_room
             wait_s: float | None = None
             if has_room and self._more_in_store:
                 return
@@ -340,13 +337,13 @@ class Delivery:
         release_at = work.envelope.release_at
         if release_at is not None and release_at > self._world.clock.now():
             # RFC 4865 section 4: not before, even if an administrator has made everything due.
-            self._held[parcel.key] = parcel
+            self._in_hand.add(parcel)
             self._settling.write(parcel, _put_off(work, release_at))
             return
         if not moved:
             self._take_up(parcel)
             return
-        self._held[parcel.key] = parcel
+        self._in_hand.add(parcel)
         now = self._world.clock.now()
         fact = Moved(at=now, destination=str(work.destination), to=tuple(str(group.destination) for group in moved))
         self._settling.write(
@@ -367,8 +364,7 @@ class Delivery:
     # ---- in hand ---------------------------------------------------------------------------------
 
     def _take_up(self, parcel: Parcel) -> None:
-        self._held[parcel.key] = parcel
-        self._content_bytes += parcel.held_bytes
+        self._in_hand.add(parcel)
         deliver_by = parcel.work.envelope.deliver_by
         if deliver_by is not None and is_too_late(deliver_by, parcel.work.queued_at, self._world.clock.now()):
             parcel.outcomes.extend(returned(recipient, deliver_by) for recipient in parcel.unsent)
@@ -388,9 +384,10 @@ class Delivery:
         self._settled(parcel, None)
 
     def _settled(self, parcel: Parcel, settlement: Settlement | None) -> None:
-        if self._held.pop(parcel.key, None) is None:
+        if parcel.key not in self._in_hand:
             return
-        self._content_bytes -= parcel.held_bytes
+        if self._in_hand.let_go(parcel):
+            self._more_in_store = True
         parcel.forget_converted()
         if self._let_go is not None:
             self._let_go.add(parcel.key)
@@ -401,7 +398,7 @@ class Delivery:
                 self.hand_over(message)
             if settlement.moved:
                 self.wake()
-        if self._more_in_store and len(self._held) <= GROUPS_IN_MEMORY // 2:
+        if self._more_in_store and self._in_hand.has_room:
             self._wake.set()
 
     def _note_due(self, due_at: datetime) -> None:

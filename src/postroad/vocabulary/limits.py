@@ -173,6 +173,9 @@ WRITER_QUEUE = 20_000
 GROUPS_IN_MEMORY = 20_000
 """Groups that the scheduler holds; the rest waits in the store."""
 
+GROUPS_OF_ONE_DESTINATION = 5000
+"""Of those: a slow destination with much mail leaves room for the others, and 20 connections have work for long."""
+
 CONTENT_IN_MEMORY_BYTES = 67_108_864
 """Content of fresh messages kept for the first attempt; beyond it the store is read."""
 

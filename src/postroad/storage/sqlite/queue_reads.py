@@ -52,6 +52,7 @@ class DueQuestion(NamedTuple):
     now: int
     limit: int
     taken: Callable[[QueueId, Destination], bool]
+    without: frozenset[str]
     lease: int
 
 
@@ -62,6 +63,8 @@ def due_work(connection: apsw.Connection, question: DueQuestion) -> list[Work]:
     with _snapshot(connection):
         due = connection.execute(_DUE, (question.now,))
         for message, text in due:
+            if text in question.without:
+                continue
             destination = destinations.get(text)
             if destination is None:
                 destination = destinations[text] = Destination.parse(text)

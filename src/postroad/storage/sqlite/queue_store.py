@@ -192,15 +192,20 @@ class SqliteQueueStore:
     # ---- work ----
 
     async def take_due(
-        self, now: datetime, limit: int, taken: Callable[[QueueId, Destination], bool]
+        self,
+        now: datetime,
+        limit: int,
+        taken: Callable[[QueueId, Destination], bool],
+        without: frozenset[Destination] = frozenset(),
     ) -> tuple[Work, ...]:
         moment = to_microseconds(now)
+        texts = frozenset(map(str, without))
         async with self._taking:
             with self._notes.looking(moment) as touched:
                 # What was submitted until now is committed before the look; `touched` has what comes from now on.
                 await self._writer.submit(self._writes.wait_for_earlier, None)
                 found = await self._reader.read(
-                    queue_reads.due_work, queue_reads.DueQuestion(moment, limit, taken, self.epoch)
+                    queue_reads.due_work, queue_reads.DueQuestion(moment, limit, taken, texts, self.epoch)
                 )
         return self._notes.hand_out(found, touched, taken)
 
