@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 
 from postroad.vocabulary.address import Mailbox, ReversePath
-from postroad.vocabulary.endpoint import PeerFacts
+from postroad.vocabulary.endpoint import Endpoint, PeerFacts, TlsFacts
 from postroad.vocabulary.limits import DOMAIN_BYTES
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -146,3 +146,17 @@ def return_path_field(reverse_path: ReversePath) -> bytes:
     if not path.isprintable():
         path = "".join(c if c.isprintable() else "?" for c in path)
     return f"Return-Path: <{path}>\r\n".encode("utf-8", "replace")
+
+
+def fetched_field(
+    host: str, remote: Endpoint, tls: TlsFacts | None, *, hostname: str, queue_id: str, at: datetime, recipient: Mailbox
+) -> bytes:
+    """The Received field of a message that we fetched by POP3 from a maildrop at `host` (RFC 5321 section 3.7.4: a
+    gateway adds one too)."""
+    with_ = "POP3" if tls is None else f"POP3 ({_in_comment(tls.version)} {_in_comment(tls.cipher)})"
+    for_ = f"\r\n\tfor <{recipient}>" if str(recipient).isprintable() and recipient.is_ascii else ""
+    text = (
+        f"Received: from {host} ({address_literal(remote.address)})\r\n\tby {hostname} with {with_}\r\n"
+        f"\tid {queue_id}{for_};\r\n\t{date_text(at)}\r\n"
+    )
+    return text.encode("ascii", "replace")

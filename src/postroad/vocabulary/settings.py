@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from postroad.vocabulary.address import Mailbox
+
 
 class SmarthostTls(StrEnum):
     NONE = "none"
@@ -40,6 +42,36 @@ class HoldDomain(msgspec.Struct, frozen=True):
     owner: str
     """The account's address, in the form of `Mailbox.key()`."""
     keep: timedelta = timedelta(days=30)
+
+
+class PickupMethod(StrEnum):
+    ETRN = "etrn"
+    """Ask the server to send it to us, by MX (RFC 1985)."""
+    ATRN = "atrn"
+    """Take it over our own connection (RFC 2645)."""
+    TURN = "turn"
+    """The same by RFC 821 section 3.8."""
+    POP3 = "pop3"
+    """Fetch a maildrop (RFC 1939)."""
+
+
+class Pickup(msgspec.Struct, frozen=True):
+    """Mail of ours that waits elsewhere. `domains`: for ETRN, each; for ATRN, none is all that is ours there.
+    `deliver_to`: the address here that mail fetched by POP3 is for. `every` None: only when asked."""
+
+    name: str
+    host: str
+    port: int
+    method: PickupMethod
+    user: str = ""
+    password: str = ""
+    tls: SmarthostTls = SmarthostTls.VERIFIED
+    every: timedelta | None = None
+    domains: tuple[str, ...] = ()
+    deliver_to: Mailbox | None = None
+
+    def __repr__(self) -> str:
+        return f"Pickup(name={self.name!r}, host={self.host!r}, method={self.method.value!r}, ...)"
 
 
 class DeliverySettings(msgspec.Struct, frozen=True):
