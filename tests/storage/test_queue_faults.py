@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -182,6 +183,18 @@ def test_content_whose_file_was_taken_away_is_told(tmp_path: Path) -> None:
             queue_id = store.new_id(T0)
             await accepted(store, queue_id=queue_id, content=await spooled(store, queue_id))
             (tmp_path / "3" / queue_id).unlink()
+            with pytest.raises(StoreUnavailable):
+                await whole(await store.content(queue_id))
+
+    asyncio.run(scene())
+
+
+def test_content_whose_file_was_cut_short_is_not_taken_for_the_whole(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with opened(tmp_path) as store:
+            queue_id = store.new_id(T0)
+            await accepted(store, queue_id=queue_id, content=await spooled(store, queue_id))
+            os.truncate(tmp_path / "3" / queue_id, len(LARGE) - 1)
             with pytest.raises(StoreUnavailable):
                 await whole(await store.content(queue_id))
 

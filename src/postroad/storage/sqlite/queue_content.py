@@ -113,12 +113,16 @@ class FileContent:
         return self._path
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        missing = self._size_bytes
         file = await self._call(lambda: FileIO(self._path))
         try:
             while octets := await self._call(lambda: file.read(READ_BYTES)):
+                missing -= len(octets)
                 yield octets
         finally:
             file.close()
+        if missing:
+            raise StoreUnavailable(f"{self._path}: the file is damaged: its size is not what it was at acceptance.")
 
     async def _call(self, function: Callable[[], R]) -> R:
         try:
