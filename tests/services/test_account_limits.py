@@ -235,7 +235,7 @@ def test_who_handed_it_in_is_noted_as_far_as_it_is_believed(tmp_path: Path) -> N
         async with (
             House.open(tmp_path) as house,
             house.reception(),
-            house.client() as stranger,
+            house.client() as cat,
             logged_in(house) as ann,
         ):
             await cat.say("EHLO c.example", 250)

@@ -45,16 +45,16 @@ def test_users_who_have_logged_in_are_no_crowd(tmp_path: Path) -> None:
     async def scene() -> None:
         limits = LimitSettings(sessions_per_client=2)
         async with House.open(tmp_path) as house, house.reception(limits=limits):
+            users = []
             for n in range(1, 31):
                 client = await house.connect(ListenerRole.SUBMISSIONS, f"198.51.100.{n}")
                 await client.expect(220)
                 await client.say("EHLO c.example", 250)
                 assert (await client.log_in()).startswith("235")
-                if n == 1:
-                    first = client
+                users.append(client)
             for n in range(31, 31 + 2 * NETWORK_SHARE):
                 await (await house.connect(address=f"198.51.100.{n}")).expect(220)
-            first.transport.close()
+            users[0].transport.close()
             await pass_time(1)
             await (await house.connect(address="198.51.100.99")).expect(421, "4.7.0")
 
