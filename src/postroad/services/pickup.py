@@ -1,7 +1,8 @@
 """Our own mail that waits elsewhere: the customer's side of ETRN, ATRN, TURN and POP3 (`[[pickup]]`).
 
-    run()           each pick-up whenever its time has come, until cancelled
-    fetch(name)     now; `postroad pickup`
+    run()                     each pick-up whenever its time has come, until cancelled
+    begin(names)              now; `postroad pickup`
+    results(names, wait_s)    what came of it
 
 The first worker alone does it. Each pick-up is one session at a time; by ATRN and TURN the roles change on it, and
 reception takes what comes as from any server, for mailboxes here alone.
@@ -80,26 +81,48 @@ class Pickups:
         self._pickups = {pickup.name: pickup for pickup in pickups}
         self._world = world
         self._errors = errors
-        self._locks = {name: asyncio.Lock() for name in self._pickups}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._under_way: dict[str, asyncio.Task[PickedUp]] = {}
         self._last: dict[str, PickedUp] = {}
 
     async def run(self) -> None:
         """Every pick-up that has an interval, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             for pickup in self._pickups.values():
                 if pickup.every is not None:
                     tasks.create_task(self._again_and_again(pickup, pickup.every), name=f"pick-up {pickup.name}")
 
     async def _again_and_again(self, pickup: Pickup, every: timedelta) -> None:
         while True:
-            await self._fetch(pickup)
+            await asyncio.wait((self._begin(pickup),))
             await asyncio.sleep(every.total_seconds())
 
-    async def fetch(self, name: str = "") -> list[PickedUp]:
-        """One pick-up now, or all of them one after another. Raises NoSuchPickup."""
+    def names(self, name: str = "") -> tuple[str, ...]:
+        """That one, or all. Raises NoSuchPickup."""
         if name and name not in self._pickups:
             raise NoSuchPickup(name)
-        return [await self._fetch(self._pickups[each]) for each in ([name] if name else self._pickups)]
+        return (name,) if name else tuple(self._pickups)
+
+    def begin(self, names: tuple[str, ...]) -> None:
+        """Hold a session for each, now; one that is under way is not held twice."""
+        for name in names:
+            self._begin(self._pickups[name])
+
+    def _begin(self, pickup: Pickup) -> asyncio.Task[PickedUp]:
+        task = self._under_way.get(pickup.name)
+        if task is None:
+            assert self._tasks is not None, "not running"
+            task = self._under_way[pickup.name] = self._tasks.create_task(self._fetch(pickup))
+            task.add_done_callback(lambda _: self._under_way.pop(pickup.name, None))
+        return task
+
+    async def results(self, names: tuple[str, ...], wait_s: float) -> dict[str, PickedUp | None]:
+        """The last result of each; None for a session that is still under way after `wait_s`."""
+        tasks = [self._under_way[name] for name in names if name in self._under_way]
+        if tasks:
+            await asyncio.wait(tasks, timeout=wait_s)
+        return {name: None if name in self._under_way else self._last.get(name) for name in names}
 
     def summaries(self) -> list[dict[str, str | int | bool]]:
         """For `status`: the last result of each."""
@@ -109,17 +132,16 @@ class Pickups:
 
     async def _fetch(self, pickup: Pickup) -> PickedUp:
         """Never raises, but for being cancelled."""
-        async with self._locks[pickup.name]:
-            try:
-                async with asyncio.timeout(PICKUP_S):
-                    result = await self._hold_session(pickup)
-            except (_Trouble, StoreUnavailable, TlsFailed) as trouble:
-                result = self._result(pickup, 0, str(trouble), ok=False)
-            except TimeoutError:
-                result = self._result(pickup, 0, f"it was not over after {PICKUP_S:.0f} seconds", ok=False)
-            except Exception as error:
-                self._errors(f"pick-up {pickup.name}", error)
-                result = self._result(pickup, 0, "an unexpected error in this server ended it", ok=False)
+        try:
+            async with asyncio.timeout(PICKUP_S):
+                result = await self._hold_session(pickup)
+        except (_Trouble, StoreUnavailable, TlsFailed) as trouble:
+            result = self._result(pickup, 0, str(trouble), ok=False)
+        except TimeoutError:
+            result = self._result(pickup, 0, f"it was not over after {PICKUP_S:.0f} seconds", ok=False)
+        except Exception as error:
+            self._errors(f"pick-up {pickup.name}", error)
+            result = self._result(pickup, 0, "an unexpected error in this server ended it", ok=False)
         self._last[pickup.name] = result
         return result
 

@@ -265,6 +265,9 @@ INTEGRITY_COMPLAINTS = 20
 DISK_RESERVE_BYTES = 104_857_600
 """Below this much free space mail is answered 452 4.3.1 at MAIL."""
 
+DISK_RESERVE_FILES = 1000
+"""Fewer files than this could still be made: likewise."""
+
 DISK_LOOK_S = 1.0
 """How long the answer to "how much is free" is kept."""
 
@@ -315,6 +318,9 @@ PICKUPS = 1000
 
 PICKUP_MESSAGES = 100_000
 """Messages of a maildrop elsewhere that are looked at in one session; the rest comes in the next."""
+
+PICKUP_ANSWER_S = 30.0
+"""How long an administrator's question waits for a pick-up to be over, and is then asked again."""
 
 PICKUP_S = 3600.0
 """One session of a pick-up, at most; what was not fetched comes with the next."""

@@ -3,6 +3,7 @@
 Who is asked for what:
 
     queue.*, status, ledger.flush   the processes of the running server; this process when it is stopped
+    transport.*, watch.*            the first transport worker of the running server, and nobody when it is stopped
     everything else                 any process: directory, mailboxes and ledger are shared files
 
 The verbs stand in one table; a verb is a method of one of the small classes beside this file, takes plain
@@ -17,18 +18,27 @@ from postroad.contracts.errors import Busy, StoreUnavailable
 from postroad.services.operations.accounts import AccountOperations
 from postroad.services.operations.mailboxes import MailboxOperations
 from postroad.services.operations.performer import OperationFailed, PlainObject
+from postroad.services.operations.pickups import PickupOperations
 from postroad.services.operations.queues import QueueOperations
 from postroad.services.operations.status import StatusOperations
 from postroad.services.operations.stories import StoryOperations
+from postroad.services.operations.terminals import TerminalOperations
 
 Verb = Callable[[PlainObject], Awaitable[list[PlainObject]]]
 
 SERVER_VERBS = ("queue.", "status", "ledger.flush")
 """Verbs (or beginnings of verbs) that only the owner of the queue's shards can answer."""
 
+RUNNING_VERBS = ("transport.", "watch.")
+"""Those that only the first transport worker of a running server can answer."""
+
 
 def needs_the_server(verb: str) -> bool:
-    return verb.startswith(SERVER_VERBS)
+    return verb.startswith(SERVER_VERBS) or needs_it_running(verb)
+
+
+def needs_it_running(verb: str) -> bool:
+    return verb.startswith(RUNNING_VERBS)
 
 
 class Operator:
@@ -42,8 +52,10 @@ class Operator:
         queues: QueueOperations | None = None,
         stories: StoryOperations | None = None,
         status: StatusOperations | None = None,
+        pickups: PickupOperations | None = None,
+        terminals: TerminalOperations | None = None,
     ) -> None:
-        groups = (accounts, mailboxes, queues, stories, status)
+        groups = (accounts, mailboxes, queues, stories, status, pickups, terminals)
         self._verbs: dict[str, Verb] = {}
         for group in groups:
             if group is not None:

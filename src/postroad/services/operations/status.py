@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from postroad.contracts.clock import Clock
 from postroad.contracts.ledger import Ledger
@@ -12,7 +12,8 @@ from postroad.services.operations.performer import PlainObject
 
 
 class StatusOperations:
-    """`facts` are functions that each give some numbers of a service: sessions, attempts, rates."""
+    """`facts` are functions that each give some numbers of a service: sessions, attempts, rates; `slower_facts` those
+    that must be read from a store."""
 
     def __init__(
         self,
@@ -22,12 +23,14 @@ class StatusOperations:
         queues: tuple[QueueStore, ...] = (),
         ledger: Ledger | None = None,
         facts: tuple[Callable[[], PlainObject], ...] = (),
+        slower_facts: tuple[Callable[[], Awaitable[PlainObject]], ...] = (),
     ) -> None:
         self._process = process
         self._clock = clock
         self._queues = queues
         self._ledger = ledger
         self._facts = facts
+        self._slower_facts = slower_facts
 
     def verbs(self) -> Verbs:
         return {"status": self._status}
@@ -36,6 +39,8 @@ class StatusOperations:
         report: PlainObject = {"process": self._process}
         for facts in self._facts:
             report |= facts()
+        for slower in self._slower_facts:
+            report |= await slower()
         if self._ledger is not None:
             report["ledger_entries_dropped"] = self._ledger.dropped
         now = self._clock.now()
