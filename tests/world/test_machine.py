@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from postroad.vocabulary.limits import DISK_LOOK_S
+from postroad.vocabulary.limits import DISK_LOOK_S, DISK_RESERVE_FILES
 from postroad.world.clock import SystemClock
 from postroad.world.disk import Disk
 from postroad.world.entropy import SystemEntropy
@@ -48,3 +48,18 @@ def test_free_space_is_asked_once_a_second(tmp_path: Path, monkeypatch: pytest.M
     assert len(asked) == 2
     with pytest.raises(OSError):
         Disk(tmp_path / "none").free_bytes()
+
+
+def test_there_is_no_room_where_no_file_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def statvfs_with(files: int, left: int) -> None:
+        facts = (4096, 4096, 10**9, 10**9, 10**9, files, left, left, 0, 255)
+        monkeypatch.setattr(os, "statvfs", lambda path: os.statvfs_result(facts))
+
+    statvfs_with(10**6, DISK_RESERVE_FILES - 1)
+    full = Disk(tmp_path)
+    assert full.room_bytes() == 0
+    assert full.free_bytes() == 4096 * 10**9
+    statvfs_with(10**6, DISK_RESERVE_FILES)
+    assert Disk(tmp_path).room_bytes() > 0
+    statvfs_with(0, 0)
+    assert Disk(tmp_path).room_bytes() > 0

@@ -99,7 +99,7 @@ async def open_transport(
             clock=shared.clock,
             network=network,
             resolver=resolver,
-            free_bytes=disk.free_bytes,
+            free_bytes=disk.room_bytes,
             user_name=_user_name,
             entropy=SystemEntropy(),
             channel_binding=identity.end_point,
