@@ -19,7 +19,7 @@ class PickupOperations:
         return {"transport.pickup": self._fetch}
 
     async def _fetch(self, arguments: PlainObject) -> list[PlainObject]:
-        """One object for each pick-up; with `under_way` true for one that is not over yet: ask again without `start`."""
+        """One object for each pick-up; `under_way` for one that is not over yet: ask again without `start`."""
         name = argument(arguments, "name", "")
         try:
             names = self._pickups.names(name)
