@@ -145,7 +145,8 @@ def test_an_account_that_is_disabled_after_its_login_sends_no_more(tmp_path: Pat
             await client.say(f"MAIL FROM:<ann@{HERE}>", 250)
             await client.say("RSET", 250)
             await house.directory.change_account(msgspec.structs.replace(house.ann, disabled=True))
-            await client.say(f"MAIL FROM:<ann@{HERE}>", 553, "5.7.1")
+            await client.say(f"MAIL FROM:<ann@{HERE}>", 530, "5.7.0")
+            await client.say("MAIL FROM:<>", 530, "5.7.0")
 
     play(scene)
 

@@ -125,7 +125,9 @@ class SmtpDecisions:
             allowed = client.allowed_senders()
             return acceptance.judge_unix_sender(path, client.unix_user, client.trusted, desk.hostname, allowed, local)
         if client.account or client.role.is_submission:
-            return acceptance.judge_submission_sender(path, client.account, client.allowed_senders())
+            # An account that was closed since its login is no login any more, not even for the null reverse-path.
+            account = client.account if client.record() is not None else ""
+            return acceptance.judge_submission_sender(path, account, client.allowed_senders())
         if desk.blocks_senders:
             blocked = acceptance.judge_blocked_sender(path, desk.blocked_addresses, desk.blocked_domains)
             if blocked is not None:
