@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,9 +16,10 @@ from postroad.services import in_hand, lanes, store_lane
 from postroad.simulation.weather import Weather
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.vocabulary.destination import Destination
-from postroad.vocabulary.limits import REFILL_RETRY_S
+from postroad.vocabulary.limits import DUE_LOOK_S, REFILL_RETRY_S
 from postroad.vocabulary.queue_id import QueueId
-from postroad.vocabulary.settings import Smarthost, SmarthostTls
+from postroad.vocabulary.reply import reply
+from postroad.vocabulary.settings import RetrySettings, Smarthost, SmarthostTls
 from tests.services.towns import ANN, Town, WatchedQueue, play
 
 
@@ -296,5 +297,44 @@ def test_a_smart_host_at_port_465_is_spoken_to_in_tls_from_the_first_octet(tmp_p
             assert out.recipients == ["bob@b.example"]
             assert attempt.tls is not None
             assert attempt.tls.verified
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("hours", "longest_s"), [(24, DUE_LOOK_S + 1), (-1, 3600 + 400)])
+def test_a_clock_that_is_set_meanwhile_delays_a_retry_by_no_more_than_it_was_wrong(
+    tmp_path: Path, hours: int, longest_s: float
+) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            answers = iter([reply(451, "Come back")])
+            b.on_recipient = lambda _: next(answers, None)
+            await town.send(ANN, "bob@b.example")
+            await town.settled(1)
+            town.clock._start += timedelta(hours=hours)
+            # What comes now goes now, whatever the clock says.
+            await town.send(ANN, "bill@b.example", "cat@a.example")
+            await town.settled(3)
+            assert asyncio.get_running_loop().time() < 5
+            await town.queue_is_empty()
+            assert asyncio.get_running_loop().time() < longest_s
+            assert sorted(b.recipients) == ["bill@b.example", "bob@b.example"]
+            assert len(await town.mail_of("cat")) == 1
+
+    play(scene)
+
+
+def test_so_many_attempts_are_made_and_not_one_more(tmp_path: Path) -> None:
+    async def scene() -> None:
+        retry = RetrySettings(waits=(timedelta(seconds=1),), attempts_max=7)
+        async with Town.open(tmp_path, retry=retry) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            b.on_recipient = lambda _: reply(451, "Come back")
+            await town.send(ANN, "bob@b.example")
+            await town.queue_is_empty()
+            assert len([each for each in await town.attempts() if each.destination == "domain:b.example"]) == 7
+            (notification,) = await town.mail_of("ann")
+            assert b"Given up after 7 attempts" in notification
 
     play(scene)
