@@ -83,7 +83,7 @@ def parse_mail(
 
     `way` is the verb it began with, `began_at` when the session did (for HOLDUNTIL)."""
     if argument[:5].upper() != b"FROM:":
-        raise SyntaxRefused(replies.MAIL_SYNTAX)
+        raise SyntaxRefused(replies.SYNTAX_OF_WAY[way])
     inner, rest = _split(argument[5:], "5.1.7")
     if not rest:
         return SenderGiven(_reverse_path(inner, False), way=way)

@@ -153,8 +153,8 @@ def read_orcpt(value: str | None, *, smtputf8: bool) -> str:
 
 def _utf8_address(address: str, smtputf8: bool) -> str:
     """The utf-8-addr-xtext of an address that came so, or, with SMTPUTF8, in UTF-8."""
-    if len(address) > XTEXT_ORCPT_BYTES or not (smtputf8 or address.isascii()) or not _UTF8_ADDRESS.fullmatch(address):
-        raise wrong_argument("ORCPT is not an address of the type utf-8, or too long")
+    if not (smtputf8 or address.isascii()) or not _UTF8_ADDRESS.fullmatch(address):
+        raise wrong_argument("ORCPT is not an address of the type utf-8")
     try:
         meant = _EMBEDDED.sub(lambda match: chr(int(match[1], 16)), address)
         meant.encode()
@@ -162,4 +162,7 @@ def _utf8_address(address: str, smtputf8: bool) -> str:
         raise wrong_argument("ORCPT holds a character that does not exist") from None
     if not meant.isprintable():
         raise wrong_argument("ORCPT has encoded control characters")
-    return "".join(c if c.isascii() and c not in "+=\\" else f"\\x{{{ord(c):02X}}}" for c in meant)
+    said = "".join(c if c.isascii() and c not in "+=\\" else f"\\x{{{ord(c):02X}}}" for c in meant)
+    if len(said) > XTEXT_ORCPT_BYTES:
+        raise wrong_argument("ORCPT is too long")
+    return said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from postroad.vocabulary.envelope import Way
 from postroad.vocabulary.reply import reply
 
 # ---- going well ----------------------------------------------------------------------------------
@@ -23,7 +24,7 @@ LINE_TOO_LONG = reply(500, "Command line too long", status="5.5.2")
 NOT_IMPLEMENTED = reply(502, "Command not implemented", status="5.5.1")
 NO_ARGUMENT_ALLOWED = reply(501, "This command takes no argument", status="5.5.4")
 NAME_NEEDED = reply(501, "Say your host name or address literal", status="5.5.4")
-MAIL_SYNTAX = reply(501, "Syntax: MAIL FROM:<address>", status="5.5.4")
+SYNTAX_OF_WAY = {way: reply(501, f"Syntax: {way} FROM:<address>", status="5.5.4") for way in Way}
 RCPT_SYNTAX = reply(501, "Syntax: RCPT TO:<address>", status="5.5.4")
 VRFY_SYNTAX = reply(501, "Syntax: VRFY name", status="5.5.4")
 EXPN_SYNTAX = reply(501, "Syntax: EXPN list", status="5.5.4")

@@ -144,10 +144,10 @@ def mermaid() -> str:
     for (phase, to), verbs in arrows.items():
         label = ", ".join(f"{verb} {'/'.join(f'{d}yz' for d in digits)}" for verb, digits in verbs.items())
         lines.append(f"    {_node(phase)} --> {_node(to)} : {label}")
-    # The one arrow that no reply draws: a command that is none, after DATA was refused.
+    # The one arrow that no reply draws: a command that is none, after DATA was refused, or BDAT where there is none.
     lines += [
-        f"    {_node(phase)} --> {_node(Phase.OUT_OF_STEP)} : DATA refused, then no command"
-        for phase in (Phase.SENDER, Phase.RECIPIENTS)
+        f"    {_node(phase)} --> {_node(Phase.OUT_OF_STEP)} : DATA or BDAT refused, then no command"
+        for phase in (*_OUTSIDE, Phase.SENDER, Phase.RECIPIENTS)
     ]
     lines += ["    turned --> [*]", "    closed --> [*]"]
     return "\n".join(lines) + "\n"
