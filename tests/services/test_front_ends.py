@@ -10,7 +10,7 @@ from msgspec import structs
 
 from postroad.vocabulary.limits import PROXY_HEADER_S, REFUSED_RECIPIENTS
 from postroad.vocabulary.listener import ListenerRole
-from postroad.vocabulary.settings import LimitSettings, PolicySettings, Severity
+from postroad.vocabulary.settings import AccountLimits, LimitSettings, PolicySettings, Severity
 from postroad.vocabulary.story import Received
 from postroad.wire.proxy import SIGNATURE
 from tests.services.dns import Zone
@@ -320,6 +320,27 @@ def test_a_login_that_a_front_end_has_checked_is_one_of_ours(tmp_path: Path) -> 
                 await client.say("XCLIENT ADDR=203.0.113.7", 220)
                 await client.say("EHLO c.example", 250)
                 await client.say(f"MAIL FROM:<ann@{HERE}>", 530)
+
+    play(scene)
+
+
+def test_an_account_has_no_more_sessions_by_way_of_a_front_end(tmp_path: Path) -> None:
+    async def scene() -> None:
+        limits = LimitSettings(account=AccountLimits(connections=1))
+        async with House.open(tmp_path) as house, house.reception(policy=FRONT, limits=limits):
+            words = f"XCLIENT ADDR={STRANGER} LOGIN=Ann@{HERE}"
+            async with house.client(ListenerRole.SUBMISSION) as one:
+                await one.say("EHLO front.example", 250)
+                await one.say(words, 220)
+                async with house.client(ListenerRole.SUBMISSION) as two:
+                    await two.say("EHLO front.example", 250)
+                    await two.say(words, 421, "4.7.0")
+                await one.say("XCLIENT ADDR=203.0.113.8", 220)
+                async with house.client(ListenerRole.SUBMISSION) as three:
+                    await three.say("EHLO front.example", 250)
+                    await three.say(words, 220)
+                    await three.say("EHLO c.example", 250)
+                    await three.say(f"MAIL FROM:<ann@{HERE}>", 250)
 
     play(scene)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from postroad.contracts.directory import Account
 from postroad.rules import client_policy
-from postroad.rules.ruling import Ruling, refused
+from postroad.rules.ruling import refused
 from postroad.services.answers import Answer, Plain
 from postroad.services.reception_parts import Desk
 from postroad.services.refusals import Refusals
@@ -23,6 +24,9 @@ from postroad.wire.smtp.events import ClientReplaced
 
 Readmit = Callable[[], Reply | None]
 """Counts the connection as its client's from now on; a Reply is what that client would have been greeted with."""
+
+
+_UNKNOWN_LOGIN = refused("xclient", "the login is no account here", 501, "5.5.4", "LOGIN is no account here")
 
 
 class FrontEnd:
@@ -46,17 +50,21 @@ class FrontEnd:
     def replaced(self, event: ClientReplaced) -> Answer:
         """Raises StoreUnavailable."""
         client = self._client
-        ruling = self._judge_login(event.login)
+        account = self._account(event.login) if event.login else None
+        ruling = _UNKNOWN_LOGIN if event.login and account is None else None
+        if account is not None:
+            ruling = self._login.enter(account)
+        else:
+            self._login.leave()
         if ruling is not None:
             return self._refusals.refuse("XCLIENT", printable(event.login or ""), ruling, None)
         self._content.drop()
-        self._login.leave()
         client.replaced(
             remote=_endpoint(client.remote, event.address, event.port),
             local=_endpoint(client.local, event.destination_address, event.destination_port),
             helo=event.helo,
             esmtp=None if event.protocol is None else event.protocol == "ESMTP",
-            account=event.login or "",
+            account="" if account is None else str(account.address),
         )
         self._refusals.forget()
         refusal = self._readmit()
@@ -69,15 +77,13 @@ class FrontEnd:
             client.confirmed(event.name)
         return Plain.ACCEPT
 
-    def _judge_login(self, login: str | None) -> Ruling | None:
-        """A login that we do not know would be one without any limits of an account."""
-        if not login:
-            return None
+    def _account(self, login: str) -> Account | None:
+        """Whose login it is: one that we do not know would have none of an account's limits."""
         local_part, at, domain = login.rpartition("@")
         account = self._desk.directory.account(Mailbox(local_part, domain.lower())) if at and local_part else None
-        if account is not None and not account.disabled and account.address.local_part.lower() == local_part.lower():
+        if account is None or account.disabled or account.address.local_part.lower() != local_part.lower():
             return None
-        return refused("xclient", "the login is no account here", 501, "5.5.4", "LOGIN is no account here")
+        return account
 
     def _known_name(self, event: ClientReplaced) -> client_policy.Finding | None:
         """What the front end says of the reverse DNS; None where it says nothing and we look ourselves."""

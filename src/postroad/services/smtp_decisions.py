@@ -62,9 +62,7 @@ class SmtpDecisions:
         self.content = SmtpContent(desk, client, self.refusals, client.screen())
         self.login = SmtpLogin(desk, client, self.refusals)
         self.requests = SmtpRequests(desk, client, self.refusals)
-        self._front_end = FrontEnd(
-            desk, client, content=self.content, login=self.login, refusals=self.refusals, readmit=readmit
-        )
+        self._readmit = readmit
 
     def decide(self, event: Any) -> Answer:
         """The answer to any event. A store that fails is answered 451 4.3.0."""
@@ -90,6 +88,17 @@ class SmtpDecisions:
         if isinstance(answer, Identified):
             self.content.screen = None  # a user of ours is no stranger, wherever it calls from
         return answer
+
+    def _client_replaced(self, event: ClientReplaced) -> Answer:
+        front_end = FrontEnd(
+            self._desk,
+            self.client,
+            content=self.content,
+            login=self.login,
+            refusals=self.refusals,
+            readmit=self._readmit,
+        )
+        return front_end.replaced(event)
 
     # ---- MAIL ------------------------------------------------------------------------------------
 
@@ -232,7 +241,7 @@ _DECISIONS: dict[type, Callable[[SmtpDecisions, Any], Answer]] = {
     ExpandAsked: lambda self, event: self.requests.expand(event),
     QueueRunAsked: lambda self, event: self.requests.run_queue(event),
     TurnAsked: lambda self, event: self.requests.turn(event),
-    ClientReplaced: lambda self, event: self._front_end.replaced(event),
+    ClientReplaced: SmtpDecisions._client_replaced,
     CommandRefused: SmtpDecisions._command_refused,
 }
 

@@ -6,6 +6,7 @@ import asyncio
 
 from postroad.contracts.directory import Account
 from postroad.contracts.errors import Busy, StoreUnavailable
+from postroad.rules.ruling import Ruling
 from postroad.services.answers import Answer, Identified, Pending
 from postroad.services.authentication import TooManyGuesses
 from postroad.services.reception_parts import Desk
@@ -66,6 +67,14 @@ class SmtpLogin:
             return self._end(event.name)
         return self._judged(event.name, account)
 
+    def enter(self, account: Account) -> Ruling | None:
+        """The client is a session of this account from now on; or why it may not be."""
+        self.leave()
+        ruling = self._desk.account_sessions.enter(account)
+        if ruling is None:
+            self._entered = account.id
+        return ruling
+
     def leave(self) -> None:
         """The connection is gone, or who the client is was forgotten. Harmless when repeated."""
         if self._entered is not None:
@@ -83,11 +92,9 @@ class SmtpLogin:
         return self._refusals.later(delay_s, _FAILED)
 
     def _welcome(self, account: Account) -> Answer:
-        self.leave()
-        ruling = self._desk.account_sessions.enter(account)
+        ruling = self.enter(account)
         if ruling is not None:
             return self._refusals.refuse("AUTH", str(account.address), ruling, account.address)
-        self._entered = account.id
         self._client.authenticated(str(account.address))
         return Identified(str(account.address))
 
