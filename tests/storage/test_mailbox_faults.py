@@ -9,8 +9,9 @@ import apsw
 import pytest
 
 from postroad.contracts.errors import StoreFull, StoreUnavailable
+from postroad.storage.sqlite.content_shard import Removed
 from postroad.storage.sqlite.database import open_database
-from postroad.storage.sqlite.mailbox_shard import DELIVER, MAILBOXES, REMOVE, MailboxShard, Removed
+from postroad.storage.sqlite.mailbox_shard import DELIVER, MAILBOXES, REMOVE, MailboxShard
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from tests.contract.mailbox_store_contract import HEAD, LARGE, SMALL, SealedFile, a_delivery, uids, whole
 from tests.storage.test_mailbox_files import content_files, play
@@ -70,7 +71,7 @@ def test_a_full_disk_is_told_apart_and_harms_no_other_mailbox(tmp_path: Path) ->
     assert deliver(shards[0], 8) == len(kept) + 2
     assert deliver(shards[0], 8) == len(kept) + 2
     for shard in shards:
-        shard.close()
+        shard.engine.close()
 
 
 def test_of_a_batch_on_a_full_disk_nobody_is_told_yes_who_is_not_in(tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_of_a_batch_on_a_full_disk_nobody_is_told_yes_who_is_not_in(tmp_path: Pa
     # A removal makes room again.
     limit_size(shard, 100_000)
     assert shard.commit([(REMOVE, (shard, (1, tuple(promised))))]) == [Removed(len(promised), ())]
-    shard.close()
+    shard.engine.close()
 
 
 def test_no_room_for_a_large_file_is_a_full_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.storage.sqlite.mailbox_shard import DELIVER, SWEEP, MailboxShard, Removed
+from postroad.storage.sqlite.content_shard import Removed
+from postroad.storage.sqlite.mailbox_shard import DELIVER, SWEEP, MailboxShard
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from tests.contract.mailbox_store_contract import HEAD, LARGE, SealedFile, a_delivery, whole
 
@@ -97,7 +98,7 @@ def test_a_delivery_whose_content_is_gone_fails_alone(tmp_path: Path, sealed: Se
     results = shard.commit(
         [(DELIVER, (shard, a_delivery(f"{n:012d}/a", content=content))) for n, content in enumerate(contents)]
     )
-    shard.close()
+    shard.engine.close()
     assert results[0] == 1
     assert isinstance(results[1], StoreUnavailable)
     assert results[2] == 2
@@ -124,5 +125,5 @@ def test_a_file_that_got_its_row_meanwhile_is_spared_by_the_sweep(tmp_path: Path
     assert shard.commit([(DELIVER, (shard, a_delivery(content=sealed)))]) == [1]
     (file,) = content_files(tmp_path / "mail")
     assert shard.commit([(SWEEP, (shard, (file.name, "orphan")))]) == [Removed(0, ("orphan",))]
-    shard.close()
+    shard.engine.close()
     assert file.exists()

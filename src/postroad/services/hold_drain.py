@@ -26,7 +26,7 @@ from postroad.contracts.hold_store import HeldMessage, Hold, HoldSettlement
 from postroad.contracts.queue_store import StoredContent, Work
 from postroad.rules.settlement import Past, decide
 from postroad.services.lanes import Errors, Sender
-from postroad.services.parcel import NEVER_BEGAN, Parcel, age_ms
+from postroad.services.parcel import NEVER_BEGAN, Parcel, attempted
 from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.limits import (
     HOLD_PAGE,
@@ -37,7 +37,7 @@ from postroad.vocabulary.limits import (
 from postroad.vocabulary.outcome import Fate
 from postroad.vocabulary.queue_id import QueueId
 from postroad.vocabulary.settings import RetrySettings
-from postroad.vocabulary.story import Attempted, Entry
+from postroad.vocabulary.story import Entry
 
 _FOR_EVER = RetrySettings(give_up_after=timedelta.max, attempts_max=2**62)
 """An attempt gives nothing up: how long mail is held is `keep`'s to say."""
@@ -230,16 +230,7 @@ class HoldDrain:
             jitter=0.0,
             next_hop_reports=parcel.next_hop_reports,
         )
-        fact = Attempted(
-            at=now,
-            destination=str(work.destination),
-            attempt=work.attempts + 1,
-            remote=parcel.remote,
-            remote_name=parcel.remote_name,
-            tls=parcel.tls,
-            took_ms=age_ms(parcel.began_s, self._loop.time()),
-            outcomes=tuple(parcel.outcomes),
-        )
+        fact = attempted(parcel, tuple(parcel.outcomes), at=now, now_s=self._loop.time())
         return HoldSettlement(
             number=message.number,
             remaining=tuple(each.recipient for each in parcel.outcomes if each.fate is Fate.DEFERRED),

@@ -13,6 +13,7 @@ from postroad.vocabulary.endpoint import Endpoint, TlsFacts
 from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.outcome import Outcome
 from postroad.vocabulary.queue_id import QueueId
+from postroad.vocabulary.story import Attempted
 
 GroupKey: TypeAlias = tuple[QueueId, Destination]
 LaneKey: TypeAlias = tuple[Destination, bool]
@@ -79,9 +80,27 @@ class Parcel:
 NEVER_BEGAN = -1.0
 
 
-def age_ms(began_s: float, now_s: float) -> int:
-    """How long the attempt took, for the story."""
-    return 0 if began_s == NEVER_BEGAN else int((now_s - began_s) * 1000)
+def attempted(
+    parcel: Parcel,
+    outcomes: tuple[Outcome, ...],
+    *,
+    at: datetime,
+    now_s: float,
+    next_attempt_at: datetime | None = None,
+) -> Attempted:
+    """The attempt that is over, for the story; `now_s` is the loop's time, by which it is measured."""
+    work = parcel.work
+    return Attempted(
+        at=at,
+        destination=str(work.destination),
+        attempt=work.attempts + 1,
+        remote=parcel.remote,
+        remote_name=parcel.remote_name,
+        tls=parcel.tls,
+        took_ms=0 if parcel.began_s == NEVER_BEGAN else int((now_s - parcel.began_s) * 1000),
+        outcomes=outcomes,
+        next_attempt_at=next_attempt_at,
+    )
 
 
 def earliest(one: datetime | None, other: datetime | None) -> datetime | None:

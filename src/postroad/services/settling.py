@@ -19,7 +19,7 @@ from postroad.contracts.queue_store import NewMessage, QueueStore, Settlement
 from postroad.rules.settlement import Decision, Past, decide
 from postroad.services.lanes import Errors
 from postroad.services.notifications import Notifications
-from postroad.services.parcel import Parcel, age_ms
+from postroad.services.parcel import Parcel, attempted
 from postroad.vocabulary.limits import ORIGINAL_TRIES, SETTLE_WAIT_FIRST_S, SETTLE_WAIT_MAX_S
 from postroad.vocabulary.outcome import Fate
 from postroad.vocabulary.settings import RetrySettings
@@ -92,17 +92,7 @@ class Settling:
             next_hop_reports=parcel.next_hop_reports,
             next_hop_keeps_time=parcel.next_hop_keeps_time,
         )
-        fact = Attempted(
-            at=now,
-            destination=str(work.destination),
-            attempt=work.attempts + 1,
-            remote=parcel.remote,
-            remote_name=parcel.remote_name,
-            tls=parcel.tls,
-            took_ms=age_ms(parcel.began_s, self._loop.time()),
-            outcomes=decision.outcomes,
-            next_attempt_at=decision.due_at,
-        )
+        fact = attempted(parcel, decision.outcomes, at=now, now_s=self._loop.time(), next_attempt_at=decision.due_at)
         self._unwritten += 1
         if decision.failures or decision.delays or decision.deliveries or decision.relays:
             self._tasks.create_task(self._with_notifications(parcel, decision, fact), name="notification")

@@ -14,12 +14,11 @@ import apsw
 import msgspec
 
 from postroad.contracts.hold_store import HeldMessage, HoldSummary, Report
-from postroad.storage.sqlite.database import translating
-from postroad.storage.sqlite.hold_shard import FILE_KNOWN, HoldShard
+from postroad.storage.sqlite.content_shard import unknown_files
+from postroad.storage.sqlite.hold_shard import HoldShard
 from postroad.storage.sqlite.moments import from_microseconds
 from postroad.storage.sqlite.queue_rows import envelope_from_bytes, recipients_from_bytes
 from postroad.storage.sqlite.writer import ReadingConnection
-from postroad.vocabulary.limits import ORPHANS_PER_ROUND
 from postroad.vocabulary.outcome import Outcome
 from postroad.vocabulary.queue_id import QueueId
 
@@ -85,7 +84,7 @@ class HoldReads:
     def unknown_files(self, hold: HoldShard) -> tuple[str, ...]:
         """Names in the hold's folder that no row knows at this moment: orphans, or on their way to a row.
         At most ORPHANS_PER_ROUND."""
-        return self._run(hold, _unknown_files, hold, ())
+        return self._run(hold, unknown_files, hold, ())
 
     def close(self) -> None:
         for connection in self._connections.values():
@@ -162,14 +161,3 @@ def _keys(connection: apsw.Connection, asked: tuple[str, int, int]) -> tuple[str
 def _domain(connection: apsw.Connection, _: None) -> str | None:
     domain: str | None = connection.execute(_DOMAIN).get
     return domain
-
-
-def _unknown_files(connection: apsw.Connection, hold: HoldShard) -> tuple[str, ...]:
-    unknown: list[str] = []
-    with translating(hold.files.path("")):
-        for name in hold.files.names():
-            if connection.execute(FILE_KNOWN, (name,)).get is None:
-                unknown.append(name)
-                if len(unknown) == ORPHANS_PER_ROUND:
-                    break
-    return tuple(unknown)

@@ -1,8 +1,4 @@
-"""One hold: the writes of one domain's file, each inside the transaction it finds, and its content files.
-
-The verbs take `(hold, argument)`, so that one writer serves all holds. They may run twice for one item
-(`commit.py`): a file linked by a run that was rolled back is noticed after the commit and removed.
-"""
+"""One hold: the writes of one domain's file, each inside the transaction it finds (`content_shard.py`)."""
 
 from __future__ import annotations
 
@@ -13,17 +9,14 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.hold_store import HoldDelivery, HoldSettlement
-from postroad.contracts.queue_store import StoredContent
-from postroad.storage.sqlite.commit import CommitEngine, Done, Item, Result, Verb
-from postroad.storage.sqlite.content_files import ContentFiles
-from postroad.storage.sqlite.database import DatabaseKind, open_database, sql_folder, translating
+from postroad.storage.sqlite.commit import Verb
+from postroad.storage.sqlite.content_shard import ContentShard, Removed, sweep
+from postroad.storage.sqlite.database import DatabaseKind, sql_folder
 from postroad.storage.sqlite.moments import to_microseconds
 from postroad.storage.sqlite.queue_rows import envelope_to_bytes, recipients_from_bytes, recipients_to_bytes
 from postroad.vocabulary import story
 from postroad.vocabulary.envelope import Recipient
-from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES
 from postroad.vocabulary.queue_id import QueueId
 
 HOLD = DatabaseKind("hold", application_id=0x50524844, sql=sql_folder("hold"), cache_kib=512)
@@ -49,80 +42,18 @@ _OVER = """
 """
 _REMOVE_CONTENT = "DELETE FROM content WHERE message = ? RETURNING file"
 _FORGET_KEYS = f"DELETE FROM delivered WHERE delivery_key IN {_GIVEN}"
-FILE_KNOWN = "SELECT 1 FROM content WHERE file = ?"
 
 _ENCODER = msgspec.msgpack.Encoder()
 
 
-class Removed(msgspec.Struct, frozen=True):
-    """The files that go after the commit."""
-
-    files: tuple[str, ...] = ()
-
-
-class HoldShard:
-    """`engine` is opened by the first batch. For the writer's thread, but for `connect`, `path` and `files.names`."""
+class HoldShard(ContentShard):
+    """`lock_path` is for whoever empties the hold."""
 
     def __init__(self, domain: str, folder: Path, vfs: str | None = None) -> None:
         name = hold_name(domain)
+        super().__init__(folder / f"{name}.db", folder / "content" / name, HOLD, vfs)
         self.domain = domain
-        self.path = folder / f"{name}.db"
         self.lock_path = folder / f"{name}.lock"
-        self.files = ContentFiles(folder / "content" / name)
-        self._vfs = vfs
-        self._linked: list[str] = []
-        self.engine = CommitEngine(self.connect, self._sync_names, self._remove_files)
-        self.file_failures = 0
-        """Files that could not be removed when they should have been; the sweep tries again."""
-
-    def connect(self) -> apsw.Connection:
-        """Open the database; made when it is missing. Raises StoreFull, StoreUnavailable."""
-        return open_database(self.path, HOLD, vfs=self._vfs)
-
-    def commit(self, batch: Sequence[Item]) -> list[Result]:
-        """One transaction for the batch, as CommitEngine.commit."""
-        if not self.engine.is_open:
-            try:
-                self.engine.open()
-            except StoreUnavailable as error:
-                return [type(error)(*error.args) for _ in batch]
-        return self.engine.commit(batch)
-
-    def take_content(self, content: bytes | StoredContent) -> tuple[int, str | None, bytes | None]:
-        """Its size, and file or octets of its row; large content gets its file. Raises StoreFull, StoreUnavailable."""
-        octets = content if isinstance(content, bytes) else content.in_memory()
-        if octets is not None and len(octets) <= CONTENT_IN_ROW_BYTES:
-            return len(octets), None, octets
-        with translating(self.files.path("")):
-            if octets is not None:
-                size_bytes, name = len(octets), self.files.write(octets)
-            else:
-                assert not isinstance(content, bytes)
-                source = content.file_path()
-                assert source is not None, "content is in memory or in a file"
-                size_bytes, name = content.size_bytes, self.files.link(source)
-        self._linked.append(name)
-        return size_bytes, name, None
-
-    def _sync_names(self, connection: apsw.Connection, done: Sequence[Done]) -> None:
-        """Before the commit: the rows must not be durable before the names they speak of."""
-        if self._linked:
-            with translating(self.files.path("")):
-                self.files.sync()
-
-    def _remove_files(self, done: Sequence[Done]) -> None:
-        """After the commit: files of messages that are over, and those that a rolled-back run left."""
-        names = [name for _, _, result in done if isinstance(result, Removed) for name in result.files]
-        linked, self._linked = self._linked, []
-        try:
-            names += [name for name in linked if self.engine.connection.execute(FILE_KNOWN, (name,)).get is None]
-        except apsw.Error:
-            self.file_failures += 1
-        for name in names:
-            try:
-                self.files.remove(name)
-            except OSError:
-                self.file_failures += 1
 
 
 def hold_name(domain: str) -> str:
@@ -146,7 +77,7 @@ def _deliver(connection: apsw.Connection, item: tuple[HoldShard, HoldDelivery]) 
     fresh = {key: recipient for key, recipient in keys.items() if key not in known}
     if not fresh:
         return
-    size_bytes, file, octets = hold.take_content(delivery.content)
+    size_bytes, octets, file = hold.keep(delivery.content)
     held_at = to_microseconds(delivery.held_at)
     connection.execute(_NAME_HOLD, (delivery.domain,))
     connection.execute(
@@ -198,7 +129,7 @@ def _drop_if_over(connection: apsw.Connection, number: int) -> Removed:
     connection.execute(_OVER, (number, number))
     if connection.total_changes() == before:
         return Removed()
-    return Removed(tuple(file for (file,) in connection.execute(_REMOVE_CONTENT, (number,)) if file is not None))
+    return Removed(1, tuple(file for (file,) in connection.execute(_REMOVE_CONTENT, (number,)) if file is not None))
 
 
 def _clear_outbox(connection: apsw.Connection, item: tuple[HoldShard, int]) -> None:
@@ -209,14 +140,9 @@ def _forget_keys(connection: apsw.Connection, item: tuple[HoldShard, tuple[str, 
     connection.execute(_FORGET_KEYS, _json(item[1]))
 
 
-def _sweep(connection: apsw.Connection, item: tuple[HoldShard, tuple[str, ...]]) -> Removed:
-    """Those of the names that, seen from inside a write transaction, are in no row."""
-    return Removed(tuple(name for name in item[1] if connection.execute(FILE_KNOWN, (name,)).get is None))
-
-
 DELIVER: Verb[tuple[HoldShard, HoldDelivery], None] = Verb(_deliver)
 SETTLE: Verb[tuple[HoldShard, HoldSettlement], Removed] = Verb(_settle)
 REPORTED: Verb[tuple[HoldShard, tuple[int, story.Entry | None]], Removed] = Verb(_reported)
 CLEAR_OUTBOX: Verb[tuple[HoldShard, int], None] = Verb(_clear_outbox)
 FORGET_KEYS: Verb[tuple[HoldShard, tuple[str, ...]], None] = Verb(_forget_keys)
-SWEEP: Verb[tuple[HoldShard, tuple[str, ...]], Removed] = Verb(_sweep)
+SWEEP: Verb[tuple[HoldShard, tuple[str, ...]], Removed] = Verb(sweep)

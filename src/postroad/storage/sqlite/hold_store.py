@@ -42,9 +42,10 @@ from postroad.storage.sqlite.hold_shard import (
     SWEEP,
     HoldShard,
 )
-from postroad.storage.sqlite.mailbox_content import ContentInFile, ContentInRow
+from postroad.storage.sqlite.mailbox_content import ContentInFile
 from postroad.storage.sqlite.maildrop_lock import MaildropLock
 from postroad.storage.sqlite.moments import to_microseconds
+from postroad.storage.sqlite.row_content import ContentInRow
 from postroad.storage.sqlite.writer import make_writer
 from postroad.vocabulary.limits import CONTENT_READERS, DELIVERY_KEYS_PER_COMMIT, HOLDS, HOLDS_OPEN
 from postroad.vocabulary.story import Entry

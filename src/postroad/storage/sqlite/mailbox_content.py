@@ -1,4 +1,4 @@
-"""The content of a message in a mailbox, as the contracts' `StoredContent`.
+"""Large content of a message in a mailbox or a hold, as the contracts' `StoredContent`.
 
 What was put before it at delivery (Return-Path) and the CR LF that it may have lacked at its end are kept
 beside it, so that a large message can be the very file that the queue received.
@@ -12,31 +12,11 @@ from typing import BinaryIO
 from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.blocking import Calls
 from postroad.storage.sqlite.database import translating
-from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES, READ_BYTES
+from postroad.storage.sqlite.row_content import pieces
+from postroad.vocabulary.limits import READ_BYTES
 
 _READ_AHEAD = 4
 """Pieces fetched by one call into the thread."""
-
-
-class ContentInRow:
-    """Small content, read with its row."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self._octets)
-
-    def in_memory(self) -> bytes | None:
-        return self._octets if len(self._octets) <= CONTENT_IN_ROW_BYTES else None
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        for chunk in _pieces(self._octets):
-            yield chunk
-
-    def file_path(self) -> str | None:
-        return None
 
 
 class ContentInFile:
@@ -60,28 +40,22 @@ class ContentInFile:
         missing = self._size_bytes - len(self._head) - len(self._tail)
         file = await self._calls.run(_open, self._path)
         try:
-            for chunk in _pieces(self._head):
+            for chunk in pieces(self._head):
                 yield chunk
             while octets := await self._calls.run(_read, file):
                 missing -= len(octets)
-                for chunk in _pieces(octets):
+                for chunk in pieces(octets):
                     yield chunk
         finally:
             file.close()
         if missing:
             raise StoreUnavailable(f"{self._path}: the file is damaged: its size is not what it was at delivery.")
-        for chunk in _pieces(self._tail):
+        for chunk in pieces(self._tail):
             yield chunk
 
     def file_path(self) -> str | None:
         """Only where the file is the whole of it."""
         return None if self._head or self._tail else self._path
-
-
-def _pieces(octets: bytes) -> list[bytes]:
-    if len(octets) <= READ_BYTES:
-        return [octets] if octets else []
-    return [octets[start : start + READ_BYTES] for start in range(0, len(octets), READ_BYTES)]
 
 
 def _open(path: str) -> BinaryIO:

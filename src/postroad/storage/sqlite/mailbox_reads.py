@@ -13,11 +13,11 @@ import apsw
 import msgspec
 
 from postroad.contracts.mailbox_store import StoredMessage
-from postroad.storage.sqlite.database import translating
-from postroad.storage.sqlite.mailbox_shard import FILE_KNOWN, MailboxShard
+from postroad.storage.sqlite.content_shard import unknown_files
+from postroad.storage.sqlite.mailbox_shard import MailboxShard
 from postroad.storage.sqlite.moments import from_microseconds
 from postroad.storage.sqlite.writer import ReadingConnection
-from postroad.vocabulary.limits import MAILDROP_MESSAGES, ORPHANS_PER_ROUND
+from postroad.vocabulary.limits import MAILDROP_MESSAGES
 from postroad.vocabulary.queue_id import QueueId
 
 A = TypeVar("A")
@@ -72,7 +72,7 @@ class MailboxReads:
         At most ORPHANS_PER_ROUND."""
         if not shard.path.exists():
             return ()
-        return self._run(shard, _unknown_files, shard, ())
+        return self._run(shard, unknown_files, shard, ())
 
     def close(self) -> None:
         for connection in self._connections.values():
@@ -108,14 +108,3 @@ def _content(connection: apsw.Connection, message: tuple[int, int]) -> ContentRo
 
 def _keys(connection: apsw.Connection, asked: tuple[str, int, int]) -> list[str]:
     return [row[0] for row in connection.execute(_KEYS, asked)]
-
-
-def _unknown_files(connection: apsw.Connection, shard: MailboxShard) -> tuple[str, ...]:
-    unknown: list[str] = []
-    with translating(shard.files.path("")):
-        for name in shard.files.names():
-            if connection.execute(FILE_KNOWN, (name,)).get is None:
-                unknown.append(name)
-                if len(unknown) == ORPHANS_PER_ROUND:
-                    break
-    return tuple(unknown)

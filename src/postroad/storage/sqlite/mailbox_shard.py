@@ -1,8 +1,4 @@
-"""One shard of the mailboxes: the writes of its accounts, each inside the transaction it finds, and its files.
-
-The verbs take `(shard, argument)`, so that one writer serves all shards. They may run twice for one item
-(`commit.py`): a file linked by a run that was rolled back is noticed after the commit and removed.
-"""
+"""One shard of the mailboxes: the writes of its accounts, each inside the transaction it finds (`content_shard.py`)."""
 
 from __future__ import annotations
 
@@ -14,14 +10,13 @@ from typing import Any
 import apsw
 import msgspec
 
-from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.mailbox_store import Delivery
-from postroad.storage.sqlite.commit import CommitEngine, Done, Item, Result, Verb
-from postroad.storage.sqlite.content_files import ContentFiles, last_octets
-from postroad.storage.sqlite.database import DatabaseKind, open_database, sql_folder, translating
+from postroad.storage.sqlite.commit import Verb
+from postroad.storage.sqlite.content_files import last_octets
+from postroad.storage.sqlite.content_shard import ContentShard, Removed, sweep
+from postroad.storage.sqlite.database import DatabaseKind, sql_folder, translating
 from postroad.storage.sqlite.many_rows import ManyRows
 from postroad.storage.sqlite.moments import to_microseconds
-from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES
 
 MAILBOXES = DatabaseKind("mailbox file", application_id=0x50524D42, sql=sql_folder("mailbox"), cache_kib=512)
 
@@ -48,92 +43,26 @@ _FILES_OF = f"SELECT file FROM content WHERE id IN {_GIVEN} AND file IS NOT NULL
 _REMOVE_CONTENTS = f"DELETE FROM content WHERE id IN {_GIVEN}"
 _CHANGED = "UPDATE mailbox SET mod_seq = mod_seq + 1 WHERE account_id = ?"
 _FORGET_KEYS = f"DELETE FROM delivered WHERE delivery_key IN {_GIVEN}"
-FILE_KNOWN = "SELECT 1 FROM content WHERE file = ?"
 
 
-class Removed(msgspec.Struct, frozen=True):
-    """How many messages went, and the files that go with them after the commit."""
-
-    messages: int
-    files: tuple[str, ...]
-
-
-class MailboxShard:
-    """`engine` is opened by the first batch. For the writer's thread, but for `connect` and `files.names`."""
+class MailboxShard(ContentShard):
+    """`number` says which."""
 
     def __init__(self, number: int, folder: Path, vfs: str | None = None) -> None:
+        super().__init__(folder / f"{number:02d}.db", folder / "content" / f"{number:02d}", MAILBOXES, vfs)
         self.number = number
-        self.path = folder / f"{number:02d}.db"
-        self.files = ContentFiles(folder / "content" / f"{number:02d}")
-        self._vfs = vfs
-        self._linked: list[str] = []
-        self.engine = CommitEngine(self.connect, self._sync_names, self._remove_files)
-        self.file_failures = 0
-        """Files that could not be removed when they should have been; the sweep tries again."""
-
-    def connect(self) -> apsw.Connection:
-        """Open the shard's database; made when it is missing. Raises StoreFull, StoreUnavailable."""
-        return open_database(self.path, MAILBOXES, vfs=self._vfs)
-
-    def commit(self, batch: Sequence[Item]) -> list[Result]:
-        """One transaction for the batch, as CommitEngine.commit."""
-        if not self.engine.is_open:
-            try:
-                self.engine.open()
-            except StoreUnavailable as error:
-                return [type(error)(*error.args) for _ in batch]
-        return self.engine.commit(batch)
-
-    def checkpoint_if_due(self) -> None:
-        self.engine.checkpoint_if_due()
-
-    def close(self) -> None:
-        self.engine.close()
 
     def take_content(self, delivery: Delivery) -> tuple[int, tuple[bytes, bytes, str | None, bytes | None]]:
-        """The size of the message, and head, tail, file and body of its row; large content gets its file.
-        Raises StoreFull, StoreUnavailable."""
-        head, content = delivery.head, delivery.content
-        if isinstance(content, bytes):
-            octets: bytes | None = content
+        """The size of the message, and head, tail, file and body of its row. Raises StoreFull, StoreUnavailable."""
+        head = delivery.head
+        size_bytes, octets, file = self.keep(delivery.content)
+        if file is None:
+            end = octets or head
         else:
-            octets = content.in_memory()
-        if octets is not None and len(octets) <= CONTENT_IN_ROW_BYTES:
-            tail = b"" if (octets or head).endswith(_CR_LF) else _CR_LF
-            return len(head) + len(octets) + len(tail), (head, tail, None, octets)
-        with translating(self.files.path("")):
-            if octets is not None:
-                size, end = len(octets), octets[-2:]
-                name = self.files.write(octets)
-            else:
-                assert not isinstance(content, bytes)
-                source = content.file_path()
-                assert source is not None, "content is in memory or in a file"
-                size, end = content.size_bytes, last_octets(source, 2)
-                name = self.files.link(source)
-        self._linked.append(name)
-        tail = b"" if (end or head).endswith(_CR_LF) else _CR_LF
-        return len(head) + size + len(tail), (head, tail, name, None)
-
-    def _sync_names(self, connection: apsw.Connection, done: Sequence[Done]) -> None:
-        """Before the commit: the rows must not be durable before the names they speak of."""
-        if self._linked:
-            with translating(self.files.path("")):
-                self.files.sync()
-
-    def _remove_files(self, done: Sequence[Done]) -> None:
-        """After the commit: files of removed messages, and those that a rolled-back run left."""
-        names = [name for _, _, result in done if isinstance(result, Removed) for name in result.files]
-        linked, self._linked = self._linked, []
-        try:
-            names += [name for name in linked if self.engine.connection.execute(FILE_KNOWN, (name,)).get is None]
-        except apsw.Error:
-            self.file_failures += 1
-        for name in names:
-            try:
-                self.files.remove(name)
-            except OSError:
-                self.file_failures += 1
+            with translating(self.files.path(file)):
+                end = last_octets(self.files.path(file), len(_CR_LF)) or head
+        tail = b"" if end.endswith(_CR_LF) else _CR_LF
+        return len(head) + size_bytes + len(tail), (head, tail, file, octets)
 
 
 def _deliver_all(connection: apsw.Connection, items: Sequence[tuple[MailboxShard, Delivery]]) -> list[int]:
@@ -213,14 +142,8 @@ def _forget_keys(connection: apsw.Connection, item: tuple[MailboxShard, tuple[st
     connection.execute(_FORGET_KEYS, _json(item[1]))
 
 
-def _sweep(connection: apsw.Connection, item: tuple[MailboxShard, tuple[str, ...]]) -> Removed:
-    """Those of the names that, seen from inside a write transaction, are in no row."""
-    unknown = tuple(name for name in item[1] if connection.execute(FILE_KNOWN, (name,)).get is None)
-    return Removed(0, unknown)
-
-
 DELIVER: Verb[tuple[MailboxShard, Delivery], int] = Verb(_deliver, _deliver_all)
 REMOVE: Verb[tuple[MailboxShard, tuple[int, tuple[int, ...]]], Removed] = Verb(_remove)
 REMOVE_MAILBOX: Verb[tuple[MailboxShard, int], Removed] = Verb(_remove_mailbox)
 FORGET_KEYS: Verb[tuple[MailboxShard, tuple[str, ...]], None] = Verb(_forget_keys)
-SWEEP: Verb[tuple[MailboxShard, tuple[str, ...]], Removed] = Verb(_sweep)
+SWEEP: Verb[tuple[MailboxShard, tuple[str, ...]], Removed] = Verb(sweep)

@@ -24,7 +24,7 @@ from postroad.contracts.queue_store import StoredContent
 from postroad.storage.sqlite.blocking import make_calls
 from postroad.storage.sqlite.commit import Item, Result, Verb
 from postroad.storage.sqlite.database import make_folder, translating
-from postroad.storage.sqlite.mailbox_content import ContentInFile, ContentInRow
+from postroad.storage.sqlite.mailbox_content import ContentInFile
 from postroad.storage.sqlite.mailbox_reads import Listing, MailboxReads
 from postroad.storage.sqlite.mailbox_shard import (
     DELIVER,
@@ -36,6 +36,7 @@ from postroad.storage.sqlite.mailbox_shard import (
 )
 from postroad.storage.sqlite.maildrop_lock import MaildropLock
 from postroad.storage.sqlite.moments import to_microseconds
+from postroad.storage.sqlite.row_content import ContentInRow
 from postroad.storage.sqlite.writer import make_writer
 from postroad.vocabulary.limits import (
     CONTENT_READERS,
@@ -74,11 +75,11 @@ class MailboxEngine:
 
     def checkpoint_if_due(self) -> None:
         for shard in self._touched:
-            shard.checkpoint_if_due()
+            shard.engine.checkpoint_if_due()
 
     def close(self) -> None:
         for shard in self._shards:
-            shard.close()
+            shard.engine.close()
 
 
 class SqliteMailboxStore:

@@ -66,29 +66,6 @@ def _unlink(paths: list[str]) -> None:
             continue
 
 
-class MemoryContent:
-    """Content that lives in its row."""
-
-    __slots__ = ("_octets",)
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self._octets)
-
-    def in_memory(self) -> bytes | None:
-        return self._octets
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._octets), READ_BYTES):
-            yield self._octets[start : start + READ_BYTES]
-
-    def file_path(self) -> str | None:
-        return None
-
-
 class FileContent:
     """Content in a file, complete and synced. `queue_id` is the message that the file is named for."""
 

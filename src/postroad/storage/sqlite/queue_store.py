@@ -35,12 +35,12 @@ from postroad.storage.sqlite.queue_content import (
     FileContent,
     FileSpool,
     FileThreads,
-    MemoryContent,
     sweep_orphans,
 )
 from postroad.storage.sqlite.queue_notes import OwnersNotes
 from postroad.storage.sqlite.queue_rows import EntryRow, entry_of
 from postroad.storage.sqlite.queue_writes import QueueWrites, Settling
+from postroad.storage.sqlite.row_content import ContentInRow
 from postroad.storage.sqlite.shard_lock import ShardLock
 from postroad.storage.sqlite.writer import make_reader, make_writer
 from postroad.vocabulary.destination import Destination
@@ -222,7 +222,7 @@ class SqliteQueueStore:
         if row is None:
             raise KeyError(queue_id)
         if row.octets is not None:
-            return MemoryContent(row.octets)
+            return ContentInRow(row.octets)
         return FileContent(str(self._files / queue_id), queue_id, row.size_bytes, self._threads)
 
     # ---- for administrators ----
