@@ -86,12 +86,13 @@ class Pickups:
         self._last: dict[str, PickedUp] = {}
 
     async def run(self) -> None:
-        """Every pick-up that has an interval, until cancelled."""
+        """Hold the sessions of every pick-up that has an interval, and those that are begun, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             for pickup in self._pickups.values():
                 if pickup.every is not None:
                     tasks.create_task(self._again_and_again(pickup, pickup.every), name=f"pick-up {pickup.name}")
+            await asyncio.Event().wait()  # the group owns those that an administrator begins, too
 
     async def _again_and_again(self, pickup: Pickup, every: timedelta) -> None:
         while True:
