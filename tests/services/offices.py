@@ -43,7 +43,7 @@ from postroad.vocabulary.reply import reply
 from postroad.vocabulary.settings import DeliverySettings, LimitSettings, PolicySettings, RetrySettings, Severity
 from postroad.vocabulary.story import Received
 from tests.services.dns import PlainPasswords, Zone
-from tests.services.houses import Client
+from tests.services.houses import Client, pass_time
 from tests.support.peer import Peer
 
 HOSTNAME = "mx.a.example"
@@ -404,7 +404,7 @@ class World:
         content = f"From: <ann@a.example>\r\nSubject: {name}\r\nMessage-ID: <{name}@a.example>\r\n\r\n".encode()
         content += b"A line of the letter.\r\n" * (1 + size // 23)
         while not await self._try(name, sender, recipients, content):
-            await asyncio.sleep(60)
+            await pass_time(60)
 
     async def _try(self, name: str, sender: str, recipients: tuple[str, ...], content: bytes) -> bool:
         try:
