@@ -54,7 +54,7 @@ def complaints(model: type[BaseModel], error: ValidationError, path: Path, lines
         words = _words(model, where, dict(problem))
         if not where and problem["type"] == "value_error":  # of the whole: its text names the key itself
             key, _, words = words.partition(": ")
-            where = tuple(key.split("."))
+            where = tuple(int(part) if part.isdigit() else part for part in key.split("."))
         found.append((line_of(lines, where), f"{_key(where)}: {words}"))
     found.sort(key=lambda item: item[0])
     return [f"{path}:{line}: {text}" for line, text in found[:PROBLEMS]]

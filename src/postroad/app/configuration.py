@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -35,15 +35,24 @@ from postroad.app.sections import (
     RouteSection,
     Section,
     TlsSection,
-    not_yet,
+)
+from postroad.app.waiting import (
+    HoldSection,
+    PickupSection,
+    check_holds,
+    check_pickups,
+    hold_domains,
+    pickups_of,
 )
 from postroad.vocabulary.endpoint import Endpoint
-from postroad.vocabulary.limits import PASSWORD_BYTES
+from postroad.vocabulary.limits import HOLDS, PASSWORD_BYTES, PICKUPS
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.settings import (
     AccountLimits,
     DeliverySettings,
+    HoldDomain,
     LimitSettings,
+    Pickup,
     PlaintextLogin,
     PolicySettings,
     RetrySettings,
@@ -70,8 +79,8 @@ class Configuration(Section):
     dns: DnsSection = DnsSection()
     delivery: DeliverySection = DeliverySection()
     route: tuple[RouteSection, ...] = Field((), strict=False, max_length=ROUTES)
-    hold: Any = not_yet(())
-    pickup: Any = not_yet(())
+    hold: tuple[HoldSection, ...] = Field((), strict=False, max_length=HOLDS)
+    pickup: tuple[PickupSection, ...] = Field((), strict=False, max_length=PICKUPS)
     queue: QueueSection = QueueSection()
     limits: LimitsSection = LimitsSection()
     policy: PolicySection = PolicySection()
@@ -135,6 +144,7 @@ class Configuration(Section):
                 (ListenerRole.LMTP, tuple(one for one in listen.lmtp if isinstance(one, Endpoint))),
                 (ListenerRole.SUBMISSION, listen.submission),
                 (ListenerRole.SUBMISSIONS, listen.submissions),
+                (ListenerRole.ODMR, listen.odmr),
                 (ListenerRole.POP3, listen.pop3),
                 (ListenerRole.POP3S, listen.pop3s),
             )
@@ -152,6 +162,7 @@ class Configuration(Section):
             hostname=self.hostname,
             smarthost=self._smarthost(),
             routes=tuple(Route(route.domain, route.to.address, route.to.port) for route in self.route),
+            hold_domains=frozenset(hold.domain for hold in self.hold),
             port=delivery.port,
             bind=delivery.bind,
             private_destinations_allowed=delivery.private_destinations == "allow",
@@ -190,8 +201,14 @@ class Configuration(Section):
         return LimitSettings(**self.limits.model_dump(exclude={"account"}), account=account)
 
     def policy_settings(self) -> PolicySettings:
-        unbuilt = {"expn", "legacy_commands"}
-        return PolicySettings(**self.policy.model_dump(exclude=unbuilt))
+        return PolicySettings(**self.policy.model_dump())
+
+    def hold_settings(self) -> tuple[HoldDomain, ...]:
+        return hold_domains(self.hold)
+
+    def pickup_settings(self) -> tuple[Pickup, ...]:
+        """Reads their passwords from their files. Raises ConfigurationError when one has gone."""
+        return pickups_of(self.pickup, _password)
 
     def plaintext_login(self) -> PlaintextLogin:
         return self.pop3.plaintext_login
@@ -213,14 +230,22 @@ class Configuration(Section):
                 f'delivery.smarthost_tls: "{delivery.smarthost_tls}" would give the password to whoever answers; '
                 'expected "verified" where there is a smarthost_user'
             )
-        secret = delivery.smarthost_password_file
-        # Local users read this file to hand mail in; the password is not theirs to see, and not their concern.
-        if delivery.smarthost_user and secret and (os.access(secret, os.R_OK) or not secret.exists()):
-            try:
-                _password(secret)
-            except ConfigurationError as error:
-                raise ValueError(f"delivery.smarthost_password_file: {error}") from None
+        check_holds(self.hold)
+        check_pickups(self.pickup)
+        _check_password("delivery.smarthost_password_file", delivery.smarthost_user, delivery.smarthost_password_file)
+        for number, pickup in enumerate(self.pickup):
+            _check_password(f"pickup.{number}.password_file", pickup.user, pickup.password_file)
         return self
+
+
+def _check_password(key: str, user: str, file: Path | None) -> None:
+    """Raises ValueError for a password file that is of no use. Local users read the configuration to hand mail in;
+    the passwords are not theirs to see, and not their concern."""
+    if user and file and (os.access(file, os.R_OK) or not file.exists()):
+        try:
+            _password(file)
+        except ConfigurationError as error:
+            raise ValueError(f"{key}: {error}") from None
 
 
 def _password(file: Path) -> str:

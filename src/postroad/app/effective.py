@@ -15,21 +15,24 @@ from postroad.app.values import duration_text
 from postroad.vocabulary.endpoint import Endpoint
 
 DEFAULT = "default"
+REPEATED = ("route", "hold", "pickup")
+"""Tables that may come many times."""
 
 
 def effective(configuration: Configuration) -> list[tuple[str, str, str]]:
     """(key, value as TOML, source) for every key; the source is "file:line" or "default".
 
-    A route has a key for each of its two, counted from 1 as `route[1].domain`."""
+    A table that may come many times has a key for each of its own, counted from 1 as `route[1].domain`."""
     rows = [
         (".".join(path), toml_value(_at(configuration, path)), _source(configuration, path))
         for path in all_keys(type(configuration))
-        if path[0] != "route"
+        if path[0] not in REPEATED
     ]
-    for index, route in enumerate(configuration.route):
-        for name in type(route).model_fields:
-            where = ("route", index, name)
-            rows.append((f"route[{index + 1}].{name}", toml_value(getattr(route, name)), _source(configuration, where)))
+    for table in REPEATED:
+        for index, one in enumerate(getattr(configuration, table)):
+            for name in type(one).model_fields:
+                key, source = f"{table}[{index + 1}].{name}", _source(configuration, (table, index, name))
+                rows.append((key, toml_value(getattr(one, name)), source))
     return rows
 
 

@@ -99,7 +99,7 @@ class ListenSection(Section):
     lmtp: tuple[LmtpAddress, ...] = Field(
         (), strict=False, max_length=64, description="from another mail system here: paths of sockets, or loopback"
     )
-    odmr: Any = not_yet(())
+    odmr: Listeners = Field((), description="those whose mail we hold: ATRN (RFC 2645); the usual port is 366")
     pop3: Listeners = Field((Endpoint("::", 110),), description="fetching mail: STLS, then login")
     pop3s: Listeners = Field((Endpoint("::", 995),), description="fetching mail: TLS from the first octet")
     http: Any = not_yet(())
@@ -236,8 +236,10 @@ class PolicySection(Section):
     vrfy: WhoMayAsk = Field(
         WhoMayAsk.AUTHENTICATED, strict=False, description='who may ask VRFY: "never", "authenticated", "anyone"'
     )
-    expn: Any = not_yet("never")
-    legacy_commands: Any = not_yet("never")
+    expn: WhoMayAsk = Field(WhoMayAsk.AUTHENTICATED, strict=False, description="who may ask EXPN, likewise")
+    legacy_commands: WhoMayAsk = Field(
+        WhoMayAsk.AUTHENTICATED, strict=False, description="who may use SEND, SOML and SAML, likewise"
+    )
     xclient: tuple[Network, ...] = Field(
         (), strict=False, max_length=LIST_ITEMS, description="front ends that may tell whose connection they pass on"
     )

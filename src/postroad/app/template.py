@@ -25,6 +25,30 @@ _ROUTE = """
 #domain = "*.corp"
 #to = "mail.corp:25"
 """
+_HOLD = """
+# ---- Mail that waits here until its owner fetches it by ETRN, ATRN or TURN. Any number of these:
+#[[hold]]
+#domain = "dialup.example"
+#owner = "dialup@example.org"
+#keep = "30d"
+"""
+_PICKUP = """
+# ---- Our own mail that waits elsewhere: `postroad pickup`. Any number of these; method is one of
+# "etrn"  the server sends `domains` to us, by their MX
+# "atrn"  over our own connection, port 366: `domains`, or all that are ours there
+# "turn"  the same the old way, port 25
+# "pop3"  a maildrop, port 110 or 995: into the mailbox `deliver_to = "ann@example.org"`
+# All but "etrn" need `user = "us@provider.example"` and `password_file = "provider.password"`; `tls` is "verified",
+# "opportunistic" or "none". Without `every` it is done when it is asked for, and not by itself.
+#[[pickup]]
+#name = "provider"
+#host = "mail.provider.example"
+#method = "etrn"
+#domains = ["example.org"]
+#tls = "verified"
+#every = "15m"
+"""
+_REPEATED = {"route": _ROUTE, "hold": _HOLD, "pickup": _PICKUP}
 
 
 def commented(hostname: str, data: Path | str) -> str:
@@ -37,8 +61,8 @@ def commented(hostname: str, data: Path | str) -> str:
     ]
     for name, field in fields.items():
         section = field.annotation
-        if name == "route":
-            parts.append(_ROUTE)
+        if name in _REPEATED:
+            parts.append(_REPEATED[name])
         elif _is_section(section):
             parts.append(_section(name, section))
     return "".join(parts)
