@@ -34,6 +34,9 @@ PEER_PATH = os.pathsep.join(
     ]
 )
 
+# No programs, but packages of other languages; `.ci/peers` puts them there.
+PEER_PACKAGES = {"nodemailer": ROOT / ".peers" / "node" / "node_modules" / "nodemailer"}
+
 PeerProgram = Callable[[str], Path]
 
 settings.register_profile("postroad", deadline=None, print_blob=True)
@@ -42,6 +45,8 @@ settings.load_profile("postroad")
 
 def find_peer(name: str) -> Path | None:
     """Where the program is, or None when this machine does not have it."""
+    if name in PEER_PACKAGES:
+        return PEER_PACKAGES[name] if PEER_PACKAGES[name].is_dir() else None
     found = shutil.which(name, path=PEER_PATH)
     return Path(found) if found else None
 

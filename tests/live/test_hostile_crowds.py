@@ -68,25 +68,44 @@ def test_dripping_octets_of_a_command_are_no_command(server: Server, door: Door)
 def test_one_client_takes_its_share_of_the_connections_and_no_more(server: Server) -> None:
     port = server.ports["smtp"]
     with contextlib.ExitStack() as open_:
-        for _ in range(OF_CLIENT):
-            wire = open_.enter_context(Wire(server.address, port, source="127.1.9.1"))
-            assert wire.reply().startswith(b"220 ")
+        within = [open_.enter_context(Wire(server.address, port, source="127.1.9.1")) for _ in range(OF_CLIENT)]
         refused = open_.enter_context(Wire(server.address, port, source="127.1.9.1"))
         assert refused.reply() == b"421 4.7.0 Too many connections from your address\r\n"
         assert refused.ended()
         other = open_.enter_context(Wire(server.address, port, source="127.1.10.1"))
-        assert other.reply().startswith(b"220 ")
+        for wire in (*within, other):
+            assert wire.reply().startswith(b"220 ")
 
 
 def test_one_network_takes_its_share_and_no_more(server: Server) -> None:
     """Of four clients; each of them alone is within its own."""
     port = server.ports["smtp"]
     with contextlib.ExitStack() as open_:
-        for number in range(4 * OF_CLIENT):
-            wire = open_.enter_context(Wire(server.address, port, source=f"127.1.11.{number + 1}"))
-            assert wire.reply().startswith(b"220 "), number
+        sources = [f"127.1.11.{number + 1}" for number in range(4 * OF_CLIENT)]
+        within = [open_.enter_context(Wire(server.address, port, source=source)) for source in sources]
         refused = open_.enter_context(Wire(server.address, port, source="127.1.11.99"))
         assert refused.reply() == b"421 4.7.0 Too many connections from your network\r\n"
         assert refused.ended()
+        for wire in within:
+            assert wire.reply().startswith(b"220 ")
     with DOORS[0].greeted(server, source="127.1.12.1") as wire:
         assert wire.ask(b"NOOP") == b"250 2.0.0 OK\r\n"
+
+
+# ---- 10. early talkers -----------------------------------------------------------------------------
+
+
+def test_who_speaks_before_the_greeting_is_refused(server: Server) -> None:
+    with Wire(server.address, server.ports["smtp"], source="127.1.13.1") as wire:
+        wire.say(b"EHLO client.example\r\n")
+        assert wire.reply() == b"554 5.5.1 You spoke before the greeting\r\n"
+        assert wire.ended()
+
+
+def test_who_waits_is_greeted_and_users_need_not_wait(server: Server) -> None:
+    with Wire(server.address, server.ports["smtp"], source="127.1.13.2") as wire:
+        assert wire.hears_nothing_for(GREETING_S / 2)
+        assert wire.reply().startswith(b"220 mx.here.example ")
+    begin = time.monotonic()
+    with DOORS[1].connected(server, source="127.1.13.3"):
+        assert time.monotonic() - begin < GREETING_S

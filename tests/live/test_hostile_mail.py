@@ -68,9 +68,7 @@ def test_a_careless_server_sees_one_message_of_ours_whatever_is_in_it(
 def chunked(door: Door, server: Server) -> Wire:
     """In a transaction, where BDAT is announced."""
     wire = door.greeted(server)
-    if b"CHUNKING" not in wire.ask(b"EHLO client.example"):
-        wire.close()
-        pytest.skip("this server does not announce CHUNKING")
+    assert b"CHUNKING" in wire.ask(b"EHLO client.example")
     return wire
 
 
@@ -125,7 +123,7 @@ def test_a_million_chunks_are_not_taken(server: Server, door: Door) -> None:
         wire.ask(b"RCPT TO:<bob@here.example>")
         answers = set()
         for _ in range(30):
-            wire.say_what_is_taken(b"BDAT 1\r\nx" * 1000)
+            wire.say_what_is_taken(b"BDAT 1\r\n\rBDAT 1\r\n\n" * 500)
             answers |= {wire.reply()[:9] for _ in range(1000)}
         assert answers == {b"250 2.0.0", b"421 4.7.0", b""}
 

@@ -130,6 +130,35 @@ def test_a_letter_to_nobody_here_is_refused_to_postfix_and_reported_to_its_user(
     assert b"550 5.1.1" in report
 
 
+def test_postfix_hands_over_what_its_sender_asks_to_be_told(internet: Internet) -> None:
+    before = len(internet.theirs.messages("cat"))
+    asked, told = ["RET=HDRS", "ENVID=by+2Bpostfix"], ["NOTIFY=SUCCESS", "ORCPT=rfc822;bob+2Bx@here.example"]
+    with smtplib.SMTP(internet.theirs.address, internet.theirs.port) as client:
+        client.sendmail(
+            "cat@there.example", ["bob@here.example"], letters()["text"], mail_options=asked, rcpt_options=told
+        )
+    wait_until_empty(internet.theirs)
+    internet.ours.wait_until_delivered()
+    wait_until_empty(internet.theirs)
+    [report] = internet.theirs.messages("cat")[before:]
+    assert b"Action: delivered\r\n" in report
+    assert b"Original-Envelope-Id: by+postfix\r\n" in report
+    assert b"Original-Recipient: rfc822; bob+x@here.example\r\n" in report
+
+
+def test_postfix_hands_over_addresses_beyond_ascii(internet: Internet) -> None:
+    content = "From: Ann <gr\u00fcn@there.example>\r\nSubject: Gr\u00fc\u00dfe\r\n\r\nby postfix\r\n".encode()
+    with smtplib.SMTP(internet.theirs.address, internet.theirs.port) as client:
+        options = ["SMTPUTF8", "BODY=8BITMIME"]
+        client.sendmail("gr\u00fcn@there.example", ["bob@here.example"], content, mail_options=options)
+    wait_until_empty(internet.theirs)
+    internet.ours.wait_until_delivered()
+    [arrived] = [each for each in internet.ours.mailbox("bob") if b"by postfix" in each]
+    assert own_fields(arrived).startswith(content.partition(b"\r\n\r\n")[0])
+    assert b"with UTF8SMTPS (" in arrived
+    assert arrived.startswith("Return-Path: <gr\u00fcn@there.example>\r\n".encode())
+
+
 def wait_until_empty(postfix: Postfix) -> None:
     for _ in range(300):
         if not postfix.queued():
