@@ -63,6 +63,7 @@ connection_idle_s = 1
 retry = ["1s", "1s", "2s"]
 [limits]
 exempt = ["127.0.0.0/8"]
+sessions = 100
 [policy]
 reverse_dns = "off"                 # nobody has made reverse zones for 127.0.0.0/8
 """

@@ -36,6 +36,7 @@ pop3s = ["127.0.0.1:2995"]
 
 [limits]
 exempt = ["127.0.0.0/8", "::1/128"]
+sessions = 1000
 
 [policy]
 reverse_dns = "off"

@@ -33,7 +33,8 @@ def test_a_single_dot_ends_the_message_unless_told_otherwise() -> None:
 
 def test_recipients_are_taken_from_the_header_and_bcc_is_removed() -> None:
     letter = read(
-        b"From: a@b\nTo: Bob <bob@b.example>, cat@c.example\nCc: dan@d.example\nBcc: eve@e.example,\n bob@b.example\n\nx\n",
+        b"From: a@b\nTo: Bob <bob@b.example>, cat@c.example\nCc: dan@d.example\n"
+        b"Bcc: eve@e.example,\n bob@b.example\n\nx\n",
         from_header=True,
     )
     assert letter.recipients == ("bob@b.example", "cat@c.example", "dan@d.example", "eve@e.example")
