@@ -20,7 +20,7 @@ from postroad.vocabulary.limits import (
     SWEEP_S,
 )
 from postroad.vocabulary.outcome import Fate, Outcome
-from postroad.vocabulary.reply import printable
+from postroad.vocabulary.reply import Reply, printable, reply
 from tests.services.towns import ANN, CONTENT, Town, play
 from tests.support.peer import Temper
 
@@ -149,6 +149,29 @@ def test_what_a_server_says_reaches_nobody_with_control_characters_in_it(tmp_pat
                 for outcome in attempt.outcomes:
                     assert outcome.reply == printable(outcome.reply)
             assert all(each.last == printable(each.last) for each in town.queue.settlements)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("stage", ["on_sender", "on_recipient", "on_content"])
+@pytest.mark.parametrize(
+    "answer", [reply(421, "Too much mail from you", status="4.7.28"), Temper.CUT], ids=["421", "cut"]
+)
+def test_a_server_that_ends_every_conversation_is_not_hammered_for_all_that_waits(
+    tmp_path: Path, stage: str, answer: Reply | Temper
+) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, destination_connections=2) as town:
+            b = town.peer("mx.b.example", ADDRESS, domain="b.example")
+            setattr(b, stage, lambda _: answer)
+            for number in range(100):
+                await town.send(ANN, f"bob{number}@b.example")
+            settlements = await town.settled(100)
+            assert {each.attempts for each in settlements} == {1}
+            assert b.connections < 20
+            setattr(b, stage, lambda _: None)
+            await town.queue_is_empty()
+            assert sorted(b.recipients) == sorted(f"bob{n}@b.example" for n in range(100))
 
     play(scene)
 

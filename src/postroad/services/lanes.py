@@ -20,7 +20,7 @@ from postroad.rules.replies import outcome_of_no_way
 from postroad.services.parcel import NEVER_BEGAN, LaneKey, Parcel
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.enhanced_status import EnhancedStatus
-from postroad.vocabulary.limits import ATTEMPTS_AT_ONCE, CUTS_PER_ATTEMPT
+from postroad.vocabulary.limits import ATTEMPTS_AT_ONCE, BARREN_CONNECTIONS, CUTS_PER_ATTEMPT
 from postroad.vocabulary.outcome import Fate
 
 Errors = Callable[[str, BaseException], None]
@@ -117,6 +117,8 @@ class Lane:
         self.slots = 0
         self.limit = lanes.connections_each
         self.proven = False
+        self.barren = 0
+        """Connections in a row that ended under mail before any of it was answered."""
         self.ready: dict[Sender, None] = {}
         self.idle: dict[Sender, None] = {}
         self.willing: dict[Sender, None] = {}
@@ -203,12 +205,15 @@ class Lane:
 
     def failed(self, failure: Failure) -> None:
         """A connection could not be had. Where others are in operation they go on with the work, and no more
-        are asked for until one of them has been replaced; else the verdict is that of all that wait."""
+        are asked for until one of them has been replaced; else the verdict is that of all that wait. One that ended
+        under mail may have done so because of that mail; several in a row speak for the server."""
+        self.barren += failure.of_the_cut
         if self.ready:
             self.limit = len(self.ready)
             return
-        concerned = [parcel for parcel in self.waiting if parcel.cuts or not failure.of_the_cut]
-        self.waiting = deque(parcel for parcel in self.waiting if not parcel.cuts and failure.of_the_cut)
+        of_the_cut = failure.of_the_cut and self.barren < BARREN_CONNECTIONS
+        concerned = [parcel for parcel in self.waiting if parcel.cuts or not of_the_cut]
+        self.waiting = deque(parcel for parcel in self.waiting if not parcel.cuts and of_the_cut)
         now_s = self._lanes.loop.time()
         for parcel in concerned:
             if parcel.began_s == NEVER_BEGAN:
@@ -322,7 +327,9 @@ class Lanes:
             failure = Failure(_UNEXPECTED)
         lane.slots -= 1
         self._slots -= 1
-        if failure is not None and not self.is_stopping:
+        if failure is None:
+            lane.barren = 0
+        elif not self.is_stopping:
             lane.failed(failure)
         self._a_slot_is_free(lane)
 

@@ -396,6 +396,7 @@ class Transactions:
                 text = MAY_HAVE_IT.format(host=self._by.name) if event.reply is None else self._words(event)
                 parcel.outcomes.extend(outcome_of_cut(each, text, event.reply, self._by) for each in flight.accepted)
                 flight.accepted.clear()
+                self.cut_something = True
             parcel.unsent = (*flight.unsettled(), *parcel.unsent)
         parcels.update(dict.fromkeys(self._partial))
         if self._preparing is not None:

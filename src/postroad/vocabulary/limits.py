@@ -186,6 +186,10 @@ CUTS_PER_ATTEMPT = 2
 """Connections that may end under a message before its attempt counts as failed; an idle connection that the
 server had closed already is the usual first one."""
 
+BARREN_CONNECTIONS = 3
+"""Connections to a destination, one after the other, that end under mail before any of it was answered; then all
+that waits for it is deferred, for a server that says 421 to everything is not to be asked once for each message."""
+
 TRANSACTIONS_IN_FLIGHT = 2
 """Of one outgoing connection: one waits for its final reply, the next one's commands ride along."""
 
