@@ -33,7 +33,8 @@ class StoredContent(Protocol):
     def size_bytes(self) -> int: ...
 
     def in_memory(self) -> bytes | None:
-        """The whole of it where it is at most CONTENT_IN_ROW_BYTES, else None."""
+        """The whole of it where it lives in its row: at most CONTENT_IN_ROW_BYTES and what we put before it;
+        else None."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
