@@ -201,6 +201,8 @@ def spread(verb: str, arguments: PlainObject) -> list[PlainObject]:
     [
         ("queue.list", ["t0", "t1"]),
         ("transport.sessions", ["t0", "t1"]),
+        ("transport.pickup", ["t0"]),
+        ("watch.poll", ["t0"]),
         ("access.sessions", ["a0"]),
         ("ledger.flush", ["t0", "t1", "a0"]),
         ("account.list", ["a0"]),

@@ -25,7 +25,8 @@ from postroad.app.configuration import Configuration
 from postroad.app.descriptors import sessions_that_fit
 from postroad.app.shard_service import Outgoing, ShardService
 from postroad.app.speaking import Speaker
-from postroad.app.stores import Shared, drain_of, open_queue, open_shared, operator_of
+from postroad.app.stores import Shared, drain_of, open_holds, open_queue, open_shared, operator_of
+from postroad.app.waiting_mail import WaitingMail
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import NewMessage
 from postroad.contracts.resolver import Resolver
@@ -76,6 +77,7 @@ async def open_transport(
     async with AsyncExitStack() as opened:
         shared = await opened.enter_async_context(open_shared(configuration, name))
         queues = [await _take_shard(opened, configuration, shard, shared) for shard in shards]
+        holds = await opened.enter_async_context(open_holds(configuration))
         if resolver is None:
             resolver = DnsResolver(tuple(str(server) for server in configuration.dns.servers))
         network = await opened.enter_async_context(RealNetwork(identity, tls_client))
@@ -86,6 +88,7 @@ async def open_transport(
             network=network,
             resolver=resolver,
             entropy=SystemEntropy(),
+            holds=holds,
             ledger_keep=configuration.ledger.keep,
             listener=listener,
         )
@@ -94,6 +97,18 @@ async def open_transport(
         for service in services:
             opened.push_async_callback(service.stop)
             service.start(tasks)
+        accepted = _accepted_by(services[0])
+        waiting = WaitingMail(
+            configuration,
+            shared,
+            outgoing,
+            tuple(queues),
+            tuple(services),
+            accepted=accepted,
+            errors=speaker.trouble,
+        )
+        opened.push_async_callback(waiting.stop)
+        waiting.start(tasks)
         disk = Disk(configuration.data_folder)
         around = Surroundings(
             clock=shared.clock,
@@ -106,9 +121,16 @@ async def open_transport(
         )
         limits = configuration.limit_settings()
         limits = msgspec.structs.replace(limits, sessions=sessions_that_fit(limits.sessions, speaker.say))
-        reception = _reception(configuration, limits, shared, queues[0], services[0], around)
+        onward = Onward(
+            routing=services[0].delivery.routing, accepted=accepted, holds=waiting.holds, terminals=waiting.terminals
+        )
+        stores = Stores(queue=queues[0], directory=shared.directory, passwords=shared.passwords, ledger=shared.ledger)
+        settings = _reception_settings(configuration, limits, queue_runs=waiting.queue_runs)
+        reception = Reception(settings=settings, stores=stores, around=around, onward=onward)
         await opened.enter_async_context(reception)
         opened.push_async_callback(reception.stop, STOP_GRACE_S)
+        waiting.collect_with(reception, limits, tasks)
+        opened.push_async_callback(waiting.stop_background)
         for service in services:
             opened.callback(service.begin_stop)
         await _open_doors(opened, network, reception, doors)
@@ -117,13 +139,15 @@ async def open_transport(
                 shared,
                 name,
                 tuple(queues),
-                tuple(drain_of(service.mover) for service in services),
+                (*(drain_of(service.mover) for service in services), waiting.drain),
                 facts=(
                     lambda: _facts_of(reception),
                     lambda: {"messages_accepted": reception.messages, "disk_free_bytes": disk.free_bytes()},
                     lambda: {"destinations": [line for service in services for line in service.delivery.snapshot()]},
                 ),
+                slower_facts=(waiting.facts,),
                 wake=_all_of([service.delivery.wake for service in services]),
+                waiting=waiting.operations(),
             )
         )
 
@@ -161,28 +185,25 @@ async def open_access(
         yield Node(operator_of(shared, name, None, facts=(lambda: _facts_of(pop3),)))
 
 
-def _reception(
-    configuration: Configuration,
-    limits: LimitSettings,
-    shared: Shared,
-    queue: SqliteQueueStore,
-    service: ShardService,
-    around: Surroundings,
-) -> Reception:
+def _accepted_by(service: ShardService) -> Callable[[NewMessage], None]:
+    """What takes up a message that the queue of this service has taken."""
+
     def accepted(message: NewMessage) -> None:
         service.delivery.hand_over(message)
         service.mover.touch()
 
-    return Reception(
-        settings=ReceptionSettings(
-            hostname=configuration.hostname,
-            limits=limits,
-            policy=configuration.policy_settings(),
-            tls_available=True,
-        ),
-        stores=Stores(queue=queue, directory=shared.directory, passwords=shared.passwords, ledger=shared.ledger),
-        around=around,
-        onward=Onward(routing=service.delivery.routing, accepted=accepted),
+    return accepted
+
+
+def _reception_settings(configuration: Configuration, limits: LimitSettings, *, queue_runs: bool) -> ReceptionSettings:
+    return ReceptionSettings(
+        hostname=configuration.hostname,
+        limits=limits,
+        policy=configuration.policy_settings(),
+        tls_available=True,
+        hold_domains=frozenset(hold.domain for hold in configuration.hold),
+        queue_runs=queue_runs,
+        terminals=True,
     )
 
 

@@ -18,7 +18,7 @@ from postroad.app.folder import prepare, server_pid
 from postroad.app.identity import ROOT, become_owner_of
 from postroad.app.stores import open_operator
 from postroad.contracts.errors import StoreUnavailable
-from postroad.services.operations.operator import Operator, needs_the_server
+from postroad.services.operations.operator import Operator, needs_it_running, needs_the_server
 from postroad.services.operations.performer import OperationFailed, Performer, PlainObject
 from postroad.vocabulary.limits import SHARD_WAIT_S
 
@@ -74,6 +74,8 @@ class Console:
             self._client = await connect_or_none(self._configuration.control_socket)
         if self._client is not None:
             return await self._client.perform(verb, arguments)
+        if needs_it_running(verb):
+            raise OperationFailed("The server is not running; only a running one can do this.", 69)
         if self._owner is None:
             self._owner = await self._owning_operator()
         return await self._owner.perform(verb, arguments)

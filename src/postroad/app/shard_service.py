@@ -9,6 +9,7 @@ from datetime import timedelta
 from postroad.app.stores import Shared
 from postroad.contracts.entropy import Entropy
 from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.hold_store import HoldStore
 from postroad.contracts.network import Network
 from postroad.contracts.queue_store import QueueStore
 from postroad.contracts.resolver import Resolver
@@ -33,6 +34,7 @@ class Outgoing:
     network: Network
     resolver: Resolver
     entropy: Entropy
+    holds: HoldStore
     ledger_keep: timedelta
     listener: Listener | None = None
 
@@ -49,6 +51,7 @@ class ShardService:
                 network=outgoing.network,
                 resolver=outgoing.resolver,
                 entropy=outgoing.entropy,
+                holds=outgoing.holds,
                 aside=in_a_thread,
             ),
             DeliveryPlan(settings=outgoing.settings, retry=outgoing.retry, own_endpoints=outgoing.own_endpoints),
@@ -63,6 +66,7 @@ class ShardService:
             clock=shared.clock,
             ledger_keep=outgoing.ledger_keep,
             errors=errors,
+            holds=outgoing.holds,
         )
         self._delivering: asyncio.Task[None] | None = None
         self._others: list[asyncio.Task[None]] = []

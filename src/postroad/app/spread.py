@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from postroad.services.operations.operator import needs_it_running
 from postroad.services.operations.performer import OperationFailed, PlainObject
 
 NOT_SO = 1
@@ -52,6 +53,8 @@ class Spread:
     def _concerned(self, verb: str) -> tuple[Reached, ...]:
         if verb in ("status", "ledger.flush"):
             return self._workers
+        if needs_it_running(verb):  # what the first transport worker does for all
+            return tuple(worker for worker in self._workers if worker.role == "transport")[:1]
         role = {"queue": "transport", "transport": "transport", "access": "access"}.get(verb.partition(".")[0])
         if role:
             return tuple(worker for worker in self._workers if worker.role == role)

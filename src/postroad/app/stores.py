@@ -19,11 +19,14 @@ from postroad.services.operations.accounts import AccountOperations
 from postroad.services.operations.mailboxes import MailboxOperations
 from postroad.services.operations.operator import Operator
 from postroad.services.operations.performer import PlainObject
+from postroad.services.operations.pickups import PickupOperations
 from postroad.services.operations.queues import QueueOperations
 from postroad.services.operations.status import StatusOperations
 from postroad.services.operations.stories import StoryOperations
+from postroad.services.operations.terminals import TerminalOperations
 from postroad.services.outbox_mover import OutboxMover
 from postroad.storage.sqlite.directory_store import SqliteDirectory
+from postroad.storage.sqlite.hold_store import SqliteHoldStore
 from postroad.storage.sqlite.ledger_store import SqliteLedger
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
@@ -60,6 +63,16 @@ async def open_shared(configuration: Configuration, name: str) -> AsyncIterator[
         passwords = Argon2Passwords()
         opened.push_async_callback(passwords.close)
         yield Shared(clock, directory, mailboxes, ledger, passwords)
+
+
+@asynccontextmanager
+async def open_holds(configuration: Configuration) -> AsyncIterator[SqliteHoldStore]:
+    """Raises StoreUnavailable."""
+    holds = SqliteHoldStore(configuration.data_folder / "hold")
+    try:
+        yield holds
+    finally:
+        await holds.close()
 
 
 @asynccontextmanager
@@ -106,9 +119,12 @@ def operator_of(
     drains: tuple[Callable[[], Awaitable[None]], ...] = (),
     *,
     facts: tuple[Callable[[], PlainObject], ...] = (),
+    slower_facts: tuple[Callable[[], Awaitable[PlainObject]], ...] = (),
     wake: Callable[[], None] | None = None,
+    waiting: tuple[PickupOperations | None, TerminalOperations | None] = (None, None),
 ) -> Operator:
-    """The verbs of one process. `queues` None: it has no part in the queue."""
+    """The verbs of one process. `queues` None: it has no part in the queue; `waiting` are what only the first
+    transport worker has."""
     directory, mailboxes, ledger, clock = shared.directory, shared.mailboxes, shared.ledger, shared.clock
     here = () if queues is None else queues
     return Operator(
@@ -116,7 +132,11 @@ def operator_of(
         mailboxes=MailboxOperations(directory=directory, mailboxes=mailboxes, ledger=ledger, clock=clock),
         queues=None if queues is None else QueueOperations(queues=here, ledger=ledger, clock=clock, wake=wake),
         stories=StoryOperations(ledger=ledger, drains=drains),
-        status=StatusOperations(process=process, clock=clock, queues=here, ledger=ledger, facts=facts),
+        status=StatusOperations(
+            process=process, clock=clock, queues=here, ledger=ledger, facts=facts, slower_facts=slower_facts
+        ),
+        pickups=waiting[0],
+        terminals=waiting[1],
     )
 
 

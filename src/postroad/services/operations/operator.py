@@ -3,7 +3,7 @@
 Who is asked for what:
 
     queue.*, status, ledger.flush   the processes of the running server; this process when it is stopped
-    transport.*, watch.*            the first transport worker of the running server, and nobody when it is stopped
+    transport.pickup, watch.*       the first transport worker of the running server, and nobody when it is stopped
     everything else                 any process: directory, mailboxes and ledger are shared files
 
 The verbs stand in one table; a verb is a method of one of the small classes beside this file, takes plain
@@ -29,7 +29,7 @@ Verb = Callable[[PlainObject], Awaitable[list[PlainObject]]]
 SERVER_VERBS = ("queue.", "status", "ledger.flush")
 """Verbs (or beginnings of verbs) that only the owner of the queue's shards can answer."""
 
-RUNNING_VERBS = ("transport.", "watch.")
+RUNNING_VERBS = ("transport.pickup", "watch.")
 """Those that only the first transport worker of a running server can answer."""
 
 

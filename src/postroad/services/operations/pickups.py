@@ -12,7 +12,9 @@ from postroad.vocabulary.limits import PICKUP_ANSWER_S
 
 
 class PickupOperations:
-    def __init__(self, pickups: Pickups) -> None:
+    """`pickups` is None where the configuration has none."""
+
+    def __init__(self, pickups: Pickups | None) -> None:
         self._pickups = pickups
 
     def verbs(self) -> Verbs:
@@ -21,12 +23,12 @@ class PickupOperations:
     async def _fetch(self, arguments: PlainObject) -> list[PlainObject]:
         """One object for each pick-up; `under_way` for one that is not over yet: ask again without `start`."""
         name = argument(arguments, "name", "")
+        if self._pickups is None:
+            raise OperationFailed("there is no [[pickup]] in the configuration of the running server")
         try:
             names = self._pickups.names(name)
         except NoSuchPickup:
             raise OperationFailed(f"there is no [[pickup]] of the name {name}") from None
-        if not names:
-            raise OperationFailed("there is no [[pickup]] in the configuration")
         if argument(arguments, "start", True):
             self._pickups.begin(names)
         results = await self._pickups.results(names, PICKUP_ANSWER_S)
