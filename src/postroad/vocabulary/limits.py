@@ -49,6 +49,11 @@ PARAMETERS = 20
 CHUNK_SIZE_DIGITS = 19
 """Of BDAT's number of octets; RFC 3030 section 2 sets no bound, and no message has 2^63 octets."""
 
+COMMANDS_WITHOUT_MAIL = 1000
+"""NOOP, RSET, EHLO, VRFY and the like, and every refused RCPT, between two messages of a session; more get 421.
+Each costs little, but whoever pipelines a million of them has the server do nothing else meanwhile
+(RFC 5321 section 7.8)."""
+
 CHUNKS_OF_MESSAGE = 20_000
 """BDAT commands of one message: 2.5 KB each would fill the default limit. More are an attack: 421."""
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postroad.vocabulary.limits import COMMANDS_WITHOUT_MAIL
 from postroad.wire.session import Wait
 from postroad.wire.smtp.events import CommandRefused, ContentEnded, RecipientGiven, SenderGiven
 from postroad.wire.smtp.server_profile import ServerProfile
@@ -180,3 +181,31 @@ def test_any_octets_inside_tls_never_raise(words: list[bytes]) -> None:
     assert all(line[:3].isdigit() for line in said.splitlines())
     assert len(conversation.asked(ContentEnded)) == len(conversation.messages)
     assert len(conversation.asked(CommandRefused)) <= SUBMISSION.bad_commands + 12
+
+
+@pytest.mark.parametrize(
+    "words", [b"NOOP\r\n", b"RSET\r\n", b"HELP\r\n", b"VRFY x\r\n", b"EHLO x\r\n", b"MAIL FROM:<refused@a>\r\n"]
+)
+def test_a_million_commands_without_mail_are_not_carried_out(words: bytes) -> None:
+    conversation = ready()
+    said = conversation.say(words * 1_000_000)
+    assert said.endswith(b"421 4.7.0 Too many commands without any mail, closing\r\n")
+    assert conversation.closed
+    assert len(said) < 400 * COMMANDS_WITHOUT_MAIL
+
+
+@pytest.mark.parametrize("name", [b"later", b"b"])
+def test_a_million_recipients_that_are_not_taken_end_the_session(name: bytes) -> None:
+    conversation = ready()
+    conversation.lines("MAIL FROM:<a@b>")
+    said = conversation.say((b"RCPT TO:<" + name + b"@b.example>\r\n") * 1_000_000)
+    assert said.endswith(b"421 4.7.0 Too many commands without any mail, closing\r\n")
+    assert said.count(b"\r\n") <= COMMANDS_WITHOUT_MAIL + MX.recipients_max + 1
+
+
+def test_a_message_that_is_taken_lets_the_client_ask_on() -> None:
+    conversation = ready()
+    for _ in range(3):
+        conversation.say(b"NOOP\r\n" * (COMMANDS_WITHOUT_MAIL - 10))
+        assert conversation.lines("MAIL FROM:<a@b>", "RCPT TO:<b@b>", "DATA", "x\r\n.").startswith("250")
+    assert conversation.say(b"NOOP\r\n" * COMMANDS_WITHOUT_MAIL + b"QUIT\r\n").endswith(b"221 2.0.0 Bye\r\n")

@@ -51,6 +51,7 @@ NOT_SMTP = reply(554, "This is a mail server; it speaks SMTP", status="5.5.1")
 # ---- limits --------------------------------------------------------------------------------------
 
 TOO_MANY_ERRORS = reply(421, "Too many errors, closing", status="4.7.0")
+TOO_MANY_WITHOUT_MAIL = reply(421, "Too many commands without any mail, closing", status="4.7.0")
 ENDLESS_LINE = reply(421, "Endless command line, closing", status="4.7.0")
 TOO_MANY_MESSAGES = reply(421, "Too many messages in this session, open a new one", status="4.7.0")
 TOO_MANY_RECIPIENTS = reply(452, "Too many recipients in one transaction", status="4.5.3")

@@ -20,6 +20,7 @@ from postroad.vocabulary.limits import (
     AUTH_LINE_BYTES,
     COMMAND_LINE_BYTES,
     COMMAND_TEXT,
+    COMMANDS_WITHOUT_MAIL,
     SMTP_UNKNOWN_COMMANDS_TEXT,
 )
 from postroad.vocabulary.reply import Reply, printable
@@ -51,7 +52,9 @@ _TLS_CLIENT_HELLO = 0x16
 _HELD, _CONNECTED, _AUTHENTICATING = Phase.HELD, Phase.CONNECTED, Phase.AUTHENTICATING
 _CONTENT, _CHUNK = Phase.CONTENT, Phase.CHUNK
 _STARTING_TLS, _TURNED, _CLOSED = Phase.STARTING_TLS, Phase.TURNED, Phase.CLOSED
-_MAIL, _RCPT = Verb.MAIL, Verb.RCPT
+_MAIL, _RCPT, _QUIT = Verb.MAIL, Verb.RCPT, Verb.QUIT
+_BRING_MAIL = (Verb.RCPT, Verb.DATA, Verb.BDAT)
+"""These count as commands that bring no mail only where they are refused; MAIL, until the message is taken."""
 _NEED_DATA, _NEED_ANSWER = Wait.NEED_DATA, Wait.NEED_ANSWER
 _CREDENTIALS = (CredentialsGiven, SecretAsked, ProofGiven)
 _OWN_WORDS: dict[type, Reply] = {
@@ -175,7 +178,12 @@ class ServerSession(ServerContent):
             self._take_misplaced(verb, argument)
             return
         self._data_refused = False
-        _COMMANDS[verb](self, argument)
+        if verb not in _BRING_MAIL:
+            self._idle_commands += 1
+        if self._idle_commands > COMMANDS_WITHOUT_MAIL and verb is not _QUIT:
+            self._refuse(verb.value, replies.TOO_MANY_WITHOUT_MAIL, close=True)
+        else:
+            _COMMANDS[verb](self, argument)
 
     def _take_rset(self, argument: bytes) -> None:
         refuse_argument(argument)
@@ -258,6 +266,7 @@ class ServerSession(ServerContent):
         assert transaction is not None
         recipient = parse_rcpt(argument, self._profile, smtputf8=transaction.sender.smtputf8)
         if len(transaction.recipients) >= self._profile.recipients_max:
+            self._idle_commands += 1
             # RFC 5321 section 4.5.3.1.10: 452, and the client sends the others in another transaction.
             self._out.append(replies.TOO_MANY_RECIPIENTS.wire)
             self._events.append(CommandRefused("RCPT", replies.TOO_MANY_RECIPIENTS))
@@ -270,6 +279,8 @@ class ServerSession(ServerContent):
             assert transaction is not None
             if given.code < 300:
                 self._transaction = Transaction(transaction.sender, (*transaction.recipients, question))
+            else:
+                self._idle_commands += 1
             self._move(_RCPT, given)
         elif type(question) is SenderGiven:
             if given.code < 300:

@@ -205,7 +205,7 @@ class ServerContent(ServerRarer):
         """`given` answers the end of the content; with `more`, over LMTP, that of the first recipient."""
         self._messages += 1
         if given.code < 300:
-            self._offences = 0
+            self._offences = self._idle_commands = 0
         transaction, self._transaction = self._transaction, None
         self._move(_END_OF_DATA, given)
         if self._profile.lmtp:

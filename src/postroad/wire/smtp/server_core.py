@@ -43,6 +43,7 @@ class ServerCore:
         "_exchange",
         "_greeted",
         "_identity",
+        "_idle_commands",
         "_lines",
         "_messages",
         "_offences",
@@ -86,7 +87,7 @@ class ServerCore:
         self._data_refused = False
         self._ended = False
         self._closing: Reply | None = None
-        self._offences = self._messages = 0
+        self._offences = self._messages = self._idle_commands = 0
         self._phase = Phase.HELD
         if not profile.greeting_held:
             self.greet()

@@ -40,8 +40,8 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """Two sessions with equal states answer alike, but for the counters of offences and messages and what came of
-    the content so far.
+    """Two sessions with equal states answer alike, but for the counters of offences, idle commands and messages and
+    what came of the content so far.
 
     `greeted` is the accepted EHLO or HELO; `identity` who the client is known to be, "" for nobody;
     `transaction` is given in SENDER, RECIPIENTS, CONTENT, CHUNKS and in a CHUNK that is kept, and in no other phase.
