@@ -14,6 +14,7 @@ from postroad.vocabulary.outcome import Fate
 from postroad.vocabulary.reply import reply
 from postroad.vocabulary.settings import Route
 from postroad.wire.smtp.server_profile import ServerProfile
+from tests.services.houses import pass_time
 from tests.services.towns import ANN, CONTENT, Town, play
 
 
@@ -201,6 +202,20 @@ def test_a_failure_is_told_although_the_original_cannot_be_read_any_more(tmp_pat
             # Whoever runs the server hears of it, once.
             assert [type(error) for _, error in town.errors] == [StoreUnavailable]
             town.errors.clear()
+
+    play(scene)
+
+
+def test_an_outcome_that_could_not_be_written_before_the_stop_is_not_tried_for_ever(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            town.queue.refusals.extend([StoreUnavailable("disk")] * 100)
+            await town.send(ANN, "cat@a.example")
+            town.delivery.stop()
+            await town.running
+            left = len(town.queue.refusals)
+            await pass_time(3600)
+            assert len(town.queue.refusals) >= left - 1  # the one that was under way
 
     play(scene)
 

@@ -195,6 +195,7 @@ class Delivery:
             pass
         finally:
             self._is_running = False
+            self._settling.end()
 
     def _assemble(self, tasks: asyncio.TaskGroup) -> None:
         world, settings = self._world, self._settings

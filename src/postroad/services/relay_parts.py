@@ -59,8 +59,8 @@ class TlsPlan(msgspec.Struct, frozen=True):
 class End(msgspec.Struct, frozen=True):
     """How a connection ended: `text` and `reply` say why; `tls` that the handshake broke; `was_ready` that the
     session came about, `served` that at least one transaction was answered to the end, `cut` that it ended
-    under mail, which is back in its lane or may have arrived; `insecure` that mail for which TLS is required can never go there
-    (RFC 8689), as the host does not offer what it takes or cannot prove its name."""
+    under mail, which is back in its lane or may have arrived; `insecure` that mail for which TLS is required can
+    never go there (RFC 8689), as the host does not offer what it takes or cannot prove its name."""
 
     text: str
     reply: Reply | None = None

@@ -54,6 +54,7 @@ class Settling:
         self._errors = errors
         self._loop = asyncio.get_running_loop()
         self._unwritten = 0
+        self._is_over = False
         self._at_rest: asyncio.Future[None] | None = None
 
     async def at_rest(self) -> None:
@@ -61,6 +62,10 @@ class Settling:
         while self._unwritten:
             self._at_rest = self._loop.create_future()
             await self._at_rest
+
+    def end(self) -> None:
+        """What could not be written by now is left: it is due in the store as it was before, and tried again."""
+        self._is_over = True
 
     def conclude(self, parcel: Parcel) -> None:
         """Everybody in it has an outcome: settle it. Never raises: what cannot even be decided is reported, and
@@ -129,6 +134,8 @@ class Settling:
         """What was found out is not forgotten: the parcel stays in hand, and so is not attempted again. Its content
         is not needed any more, and there may soon be many that wait so."""
         parcel.content = None
+        if self._is_over:
+            return
         if not isinstance(error, StoreUnavailable):
             self._errors(f"settlement of {parcel.work.queue_id}", error)
         self._loop.call_later(wait_s, self._write, parcel, settlement, min(2 * wait_s, SETTLE_WAIT_MAX_S))
