@@ -226,7 +226,7 @@ def test_blocked_senders_and_clients_are_refused(tmp_path: Path) -> None:
         (WhoMayAsk.ANYONE, f"ann@{HERE}", f"250 2.1.5 Ann Author <ann@{HERE}>"),
         (WhoMayAsk.ANYONE, f"<ann@{HERE}>", f"250 2.1.5 Ann Author <ann@{HERE}>"),
         (WhoMayAsk.ANYONE, f"nobody@{HERE}", "550 5.1.1"),
-        (WhoMayAsk.ANYONE, "dan@elsewhere.example", "252 2.1.5"),
+        (WhoMayAsk.ANYONE, "dan@elsewhere.example", "551 5.1.6"),
         (WhoMayAsk.AUTHENTICATED, f"ann@{HERE}", "252 2.1.5"),
         (WhoMayAsk.NEVER, f"nobody@{HERE}", "252 2.1.5"),
     ],
