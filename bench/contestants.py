@@ -62,6 +62,18 @@ def sink() -> Iterator[Sink]:
             process.wait(10)
 
 
+@contextlib.contextmanager
+def name_server() -> Iterator[str]:
+    """A name server of ours in a process of its own; gives the section that has Postroad ask it."""
+    command = [sys.executable, "-m", "bench.names"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield f'[dns]\nservers = ["127.0.0.1:{int(process.stdout.readline())}"]\n'
+        finally:
+            process.communicate()
+
+
 class _Postroad:
     name = "postroad"
 
@@ -170,4 +182,4 @@ def postfix_held(next_hop: int | None) -> contextlib.AbstractContextManager[Cont
 CONTESTANTS = {"postroad": postroad, "postfix": postfix, "postfix-held": postfix_held}
 """By name; ours first, as the ratios are ours to theirs."""
 
-__all__ = ["CONTESTANTS", "Contestant", "Sink", "sink", "wait_until"]
+__all__ = ["CONTESTANTS", "LOOK_UPS_OFF", "Contestant", "Sink", "name_server", "postroad", "sink", "wait_until"]

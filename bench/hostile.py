@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from bench.contestants import Contestant, postroad
+from bench.contestants import LOOK_UPS_OFF, Contestant, name_server, postroad
 from bench.processes import Watch, pss_kib, raise_descriptors, wait_until
 
 IDLE_SESSIONS, LORIS_CLIENTS = 10_000, 5_000
@@ -52,8 +52,8 @@ def herd(kind: str, port: int, count: int) -> Iterator[dict[str, int]]:
 
 
 @contextlib.contextmanager
-def server() -> Iterator[Contestant]:
-    with postroad(None, "[tls]\n") as running:
+def server(extra: str = "", policy: str = LOOK_UPS_OFF) -> Iterator[Contestant]:
+    with postroad(None, extra, policy=policy, relay_domain="b.example") as running:
         _letter(running.port)  # so that its files are open and its caches warm
         yield running
 
@@ -62,10 +62,10 @@ def server() -> Iterator[Contestant]:
 
 
 def idle(count: int = IDLE_SESSIONS) -> None:
-    """Open sessions that say nothing after EHLO, in clear and then inside TLS."""
+    """Open sessions that say nothing after EHLO, in clear and then inside TLS, under the default rules."""
     raise_descriptors()
     for kind, goal in (("idle", 12), ("idle-tls", 32)):
-        with server() as running:
+        with name_server() as dns, server(dns, "") as running:
             before, begin = pss_kib(running.pid), time.monotonic()
             with herd(kind, running.port, count) as fared:
                 took = time.monotonic() - begin
@@ -149,7 +149,7 @@ def garbage() -> None:
             _report_scene(name, running, opening, octets)
         if _offers(running.port, b"CHUNKING"):
             mail = _EHLO + _MAIL.removesuffix(b"DATA\r\n")
-            _report_scene("a million BDATs of one octet", running, mail, b"BDAT 1\r\nx" * BDATS)
+            _report_scene("a million BDATs of one octet", running, mail, b"BDAT 1\r\n\rBDAT 1\r\n\n" * (BDATS // 2))
             _report_scene("a million BDATs of none", running, mail, b"BDAT 0\r\n" * BDATS)
         else:
             print("garbage    BDAT is not offered: not measured")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
-from bench.contestants import LOOK_UPS_OFF, postroad
+from bench.contestants import LOOK_UPS_OFF, name_server, postroad
 from bench.processes import cpu_s
 
 _ROUNDS, _MESSAGES, _SESSIONS = 3, 4000, 20
@@ -17,26 +15,13 @@ _RELAY_DOMAIN = "b.example"
 _STRANGERS = LOOK_UPS_OFF.replace('trusted_networks = ["127.0.0.0/8"]\n', "")
 
 
-@contextlib.contextmanager
-def _names() -> Iterator[int]:
-    """The port of a name server of ours."""
-    command = [sys.executable, "-m", "bench.names"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            yield int(process.stdout.readline())
-        finally:
-            process.communicate()
-
-
 def accept_policy() -> None:
     """A stranger's mail for a domain that we relay, one connection each: all rules off, and as they are by default."""
     rates: dict[str, list[float]] = {"policy off": [], "default policy": []}
     costs: dict[str, list[float]] = {name: [] for name in rates}
-    with _names() as port:
+    with name_server() as dns:
         for _ in range(_ROUNDS):
             for name, policy in (("policy off", _STRANGERS), ("default policy", "")):
-                dns = f'[dns]\nservers = ["127.0.0.1:{port}"]\n'
                 with postroad(None, dns, policy=policy, relay_domain=_RELAY_DOMAIN) as server:
                     _drive(server.port, 50)
                     already, cpu, begin = server.queued(), cpu_s(server.pid), time.monotonic()
