@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.contracts.hold_store import HoldSettlement
+from postroad.contracts.hold_store import HoldSettlement, Report
 from postroad.services.hold_keeping import sweep_delivery_keys
 from postroad.storage.sqlite.hold_store import SqliteHoldStore
 from postroad.vocabulary.story import Entry, Reported
 from tests.services.depots import Depot, Internet, calling, hold
 from tests.services.houses import pass_time, play
-from tests.services.test_holds import at_home, send
+from tests.services.test_holds import LETTER, at_home, send
 
 DAY = 86_400
-ONE_DAY = (hold("d.example", "dave@p.example", days=1),)
+ONE_DAY = tuple(hold(domain, "dave@p.example", days=1) for domain in ("d.example", "other.example"))
 
 
 @asynccontextmanager
@@ -69,6 +69,48 @@ def test_a_crash_between_the_notification_and_the_end_of_its_report_tells_nobody
 
     play(before)
     play(after)
+
+
+def test_a_report_whose_original_cannot_be_read_is_told_and_holds_up_no_other(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with provider(tmp_path) as depot:
+            for size in (100_000, 0):
+                await send(
+                    depot, "bob@d.example", sender="eve@p.example", content=LETTER + b"and more\r\n" * (size // 10)
+                )
+            for path in (tmp_path / "hold" / "content").glob("*/*"):
+                path.unlink()
+            await pass_time(1.1 * DAY)
+            await depot.keeping.look()
+            await depot.is_quiet()
+            assert len(await depot.letters_of("eve")) == 2
+            assert [type(error) for _, error in depot.errors] == [StoreUnavailable]
+            depot.errors.clear()
+
+    play(scene)
+
+
+def test_a_hold_that_cannot_be_kept_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        async with provider(tmp_path) as depot:
+            for domain in ("d.example", "other.example"):
+                await send(depot, f"bob@{domain}", sender="eve@p.example")
+            await pass_time(1.1 * DAY)
+            reports = SqliteHoldStore.reports
+
+            async def damaged(store: SqliteHoldStore, domain: str, limit: int) -> tuple[Report, ...]:
+                if domain == first:
+                    raise StoreUnavailable("the file is damaged")
+                return await reports(store, domain, limit)
+
+            first = (await depot.store.domains())[0]
+            monkeypatch.setattr(SqliteHoldStore, "reports", damaged)
+            with pytest.raises(StoreUnavailable):
+                await depot.keeping.look()
+            await depot.is_quiet()
+            assert len(await depot.letters_of("eve")) == 1
+
+    play(scene)
 
 
 def test_a_crash_before_the_notification_was_accepted_loses_nothing(

@@ -17,7 +17,7 @@ from datetime import datetime
 from msgspec import structs
 
 from postroad.contracts.clock import Clock
-from postroad.contracts.errors import AcceptedBefore
+from postroad.contracts.errors import AcceptedBefore, StoreUnavailable
 from postroad.contracts.hold_store import HeldMessage, Hold, HoldLocked, HoldSettlement, HoldStore, Report
 from postroad.contracts.ledger import Ledger
 from postroad.contracts.queue_store import NewMessage, QueueStore, StoredContent, Work
@@ -90,16 +90,26 @@ class HoldKeeping:
                 continue
 
     async def look(self) -> None:
-        """One round over all holds. Raises StoreUnavailable; what was done stays done."""
+        """One round over all holds. Raises StoreUnavailable when one could not be kept; what was done stays done, and
+        the others are kept."""
+        failures: list[Exception] = []
         async with self._one:
             for domain in await self._world.holds.domains():
                 try:
-                    async with self._world.holds.open_hold(domain) as hold:
-                        await self._look_at(hold)
-                except HoldLocked:
-                    pass  # it is being emptied; the next round looks again
-                await self._report(domain)
-                await self.copy_stories(domain)
+                    await self._keep(domain)
+                except Exception as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
+    async def _keep(self, domain: str) -> None:
+        try:
+            async with self._world.holds.open_hold(domain) as hold:
+                await self._look_at(hold)
+        except HoldLocked:
+            pass  # it is being emptied; the next round looks again
+        await self._report(domain)
+        await self.copy_stories(domain)
 
     async def _look_at(self, hold: Hold) -> None:
         settings = self._domains.get(hold.domain)
@@ -197,13 +207,18 @@ class HoldKeeping:
             warned=True,
             lease=0,
         )
-        parcel = Parcel(work, await self._world.holds.content(domain, report.message))
         decision = Decision(
             report.outcomes,
             failures=tuple(outcome for outcome in report.outcomes if outcome.fate is Fate.FAILED),
             relays=tuple(outcome for outcome in report.outcomes if outcome.fate is Fate.RELAYED),
         )
-        messages = await self._notifications.about(parcel, decision, self._retry, now)
+        try:
+            original = await self._world.holds.content(domain, report.message)
+            messages = await self._notifications.about(Parcel(work, original), decision, self._retry, now)
+        except (KeyError, StoreUnavailable) as error:
+            # To be told is what matters, and the next reports wait behind this one.
+            self._errors(f"the original of {report.queue_id}", error)
+            messages = await self._notifications.about(Parcel(work), decision, self._retry, now, with_original=False)
         return tuple(structs.replace(message, key=f"{report.key}/{number}") for number, message in enumerate(messages))
 
     def _story_of(self, domain: str, report: Report, messages: tuple[NewMessage, ...]) -> Entry:
