@@ -52,9 +52,11 @@ _SHARD_LOOK_S = 0.2
 
 @dataclass(frozen=True)
 class Node:
-    """Services that run. `performer` answers administrators for them."""
+    """Services that run. `performer` answers administrators for them; `let_go` has it answer at once who asked to be
+    told when something happens."""
 
     performer: Performer
+    let_go: Callable[[], None] = lambda: None
 
 
 @asynccontextmanager
@@ -148,7 +150,8 @@ async def open_transport(
                 slower_facts=(waiting.facts,),
                 wake=_all_of([service.delivery.wake for service in services]),
                 waiting=waiting.operations(),
-            )
+            ),
+            let_go=waiting.let_go,
         )
 
 

@@ -145,6 +145,13 @@ class WaitingMail:
         )
         self._background.append(tasks.create_task(self._pickups.run(), name="pick-ups"))
 
+    def let_go(self) -> None:
+        """Answer now whoever waits for something to happen."""
+        if self._watchers is not None:
+            self._watchers.let_go()
+        if self._pickups is not None:
+            self._pickups.let_go()
+
     async def stop_background(self) -> None:
         """Before reception closes: nothing is collected any more."""
         for task in self._background:

@@ -119,6 +119,7 @@ async def _serve(
             orders = group.create_task(_take_orders(channel, node, group, stop))
             await stop.wait()
             orders.cancel()
+            node.let_go()
 
 
 async def _take_orders(channel: Channel, node: Node, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:

@@ -25,6 +25,8 @@ _COMMANDS = {
     "read": "read",
     "queue": "queue",
     "trace": "trace",
+    "pickup": "waiting",
+    "watch": "waiting",
 }
 
 

@@ -12,6 +12,8 @@ _DOORS = {
     "submission": "from a mail client (STARTTLS)",
     "submissions": "from a mail client (TLS)",
     "local": "from a user of this machine",
+    "odmr": "from a dial-up customer",
+    "pickup": "fetched from where it waited for us",
 }
 
 

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -84,6 +85,13 @@ class Pickups:
         self._tasks: asyncio.TaskGroup | None = None
         self._under_way: dict[str, asyncio.Task[PickedUp]] = {}
         self._last: dict[str, PickedUp] = {}
+        self._loop = asyncio.get_running_loop()
+        self._stopping: asyncio.Future[None] = self._loop.create_future()
+
+    def let_go(self) -> None:
+        """The process stops: whoever waits for results is answered now."""
+        if not self._stopping.done():
+            self._stopping.set_result(None)
 
     async def run(self) -> None:
         """Hold the sessions of every pick-up that has an interval, and those that are begun, until cancelled."""
@@ -120,9 +128,13 @@ class Pickups:
 
     async def results(self, names: tuple[str, ...], wait_s: float) -> dict[str, PickedUp | None]:
         """The last result of each; None for a session that is still under way after `wait_s`."""
-        tasks = [self._under_way[name] for name in names if name in self._under_way]
-        if tasks:
-            await asyncio.wait(tasks, timeout=wait_s)
+        until_s = self._loop.time() + wait_s
+        while tasks := [self._under_way[name] for name in names if name in self._under_way]:
+            waited: list[asyncio.Future[Any]] = [*tasks, self._stopping]
+            left_s = until_s - self._loop.time()
+            if left_s <= 0 or self._stopping.done():
+                break
+            await asyncio.wait(waited, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         return {name: None if name in self._under_way else self._last.get(name) for name in names}
 
     def summaries(self) -> list[dict[str, str | int | bool]]:

@@ -68,6 +68,13 @@ class Watchers:
         self._loop = asyncio.get_running_loop()
         self._watchers: dict[str, Watcher] = {}
         self._of_address: dict[str, list[Watcher]] = {}
+        self._stopping = False
+
+    def let_go(self) -> None:
+        """The process stops: polls that wait are answered now."""
+        self._stopping = True
+        for watcher in self._watchers.values():
+            watcher.news.set()
 
     @property
     def count(self) -> int:
@@ -116,7 +123,7 @@ class Watchers:
             watcher.messages.popleft()[2].set_result(None)
         watcher.asking += 1
         try:
-            if not watcher.messages:
+            if not watcher.messages and not self._stopping:
                 watcher.news.clear()
                 async with asyncio.timeout(min(wait_s, WATCH_POLL_S)):
                     await watcher.news.wait()
