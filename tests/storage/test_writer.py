@@ -237,6 +237,37 @@ def test_what_was_lost_does_not_come_back_after_a_crash(tmp_path: Path) -> None:
     engine.close()
 
 
+class BrokenEngine(CommitEngine):
+    """An engine with a defect."""
+
+    def checkpoint_if_due(self) -> None:
+        raise RuntimeError("a defect")
+
+
+def test_a_defect_in_an_engine_is_reported_and_leaves_nobody_waiting(tmp_path: Path) -> None:
+    told: list[dict[str, object]] = []
+
+    async def scene() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        engine = BrokenEngine(connector(tmp_path))
+        engine.open()
+        writer = make_writer(engine, direct=False, name="the writer")
+        async with asyncio.timeout(DEADLINE_S):
+            first = writer.submit(PUT, (1, "x"))
+            others = [writer.submit(PUT, (n, "x")) for n in range(2, 600)]
+            await first
+            ends = await asyncio.gather(*others, return_exceptions=True)
+            assert isinstance(ends[-1], StoreUnavailable)
+            with pytest.raises(StoreUnavailable):
+                writer.submit(PUT, (600, "x"))
+            await writer.close()
+
+    asyncio.run(scene())
+    assert [(context["message"], str(context["exception"])) for context in told] == [
+        ("the writer gives up", "a defect")
+    ]
+
+
 def test_the_queue_of_the_writer_is_bounded(tmp_path: Path) -> None:
     async def scene() -> None:
         begun, go_on = threading.Event(), threading.Event()

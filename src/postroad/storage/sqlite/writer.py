@@ -118,15 +118,31 @@ class ThreadedWriter:
     # ---- in the thread ----
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            results = self._engine.commit([(verb, argument) for verb, argument, _ in batch])
-            self._tell(self._report, batch, results)
-            if self._engine.is_open:
-                self._engine.checkpoint_if_due()
-            else:
-                self._come_back()
+        batch: list[_Waiting] = []
+        try:
+            while batch := self._next_batch():
+                self._write(batch)
+        except Exception as error:
+            self._refuse_all(batch, error)
         self._engine.close()
         self._tell(self._closed.set_result, None)
+
+    def _write(self, batch: list[_Waiting]) -> None:
+        results = self._engine.commit([(verb, argument) for verb, argument, _ in batch])
+        self._tell(self._report, batch, results)
+        if self._engine.is_open:
+            self._engine.checkpoint_if_due()
+        else:
+            self._come_back()
+
+    def _refuse_all(self, batch: list[_Waiting], error: Exception) -> None:
+        """A defect of ours, which no engine is to have: it is reported, and nobody waits for a thread that is gone."""
+        self._refusal = f"The store does not write any more, after an unexpected error: {error!r}"
+        context = {"message": f"{self._thread.name} gives up", "exception": error}
+        self._tell(self._loop.call_exception_handler, context)
+        while batch:
+            self._tell(self._report, batch, [StoreUnavailable(self._refusal) for _ in batch])
+            batch = self._next_batch()
 
     def _next_batch(self) -> list[_Waiting]:
         """Wait for an item and take with it all that are there, at most `batch`; empty at the end."""
