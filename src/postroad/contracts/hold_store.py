@@ -5,7 +5,7 @@
 
 Any process may deliver into a hold. One at a time may empty it: who has opened it holds its lock, which the kernel
 frees with the process. A recipient whose mail must go back to its sender moves from "waiting" to a `Report` in one
-transaction; the report stays until the queue has the notification (docs/decisions/0004).
+transaction; the report stays until the queue has the notification (docs/decisions/0005).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What holds need from time to time: senders told, mail that waited too long given up, stories copied.
 
 Only the owner of the first shard of the queue keeps holds, so that the key under which a notification is accepted is
-always looked for in the same place: `accept` first, by key, and `reported` afterwards (docs/decisions/0004).
+always looked for in the same place: `accept` first, by key, and `reported` afterwards (docs/decisions/0005).
 
     look()       one round now
     nudge(d)     something has left the hold of this domain
