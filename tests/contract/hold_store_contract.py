@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from postroad.contracts.hold_store import HeldMessage, Hold, HoldDelivery, HoldLocked, HoldSettlement, HoldStore
 from postroad.contracts.queue_store import StoredContent
@@ -275,6 +276,30 @@ class HoldStoreContract:
             assert await store.outbox("d.example", 10) == ()
 
         self.run(tmp_path, scene, later)
+
+    def test_what_has_a_deadline_is_found_when_it_has_come_and_until_it_is_met(self, tmp_path: Path) -> None:
+        hour = timedelta(hours=1)
+
+        async def put(store: HoldStore) -> None:
+            await store.deliver(structs.replace(a_delivery(queue_id=SECOND), deadline_at=T0 + 2 * hour))
+            await store.deliver(structs.replace(a_delivery(), deadline_at=T0 + hour))
+            await store.deliver(a_delivery(queue_id=QueueId("0000000000C0")))
+
+        async def look(store: HoldStore) -> None:
+            async with store.open_hold("d.example") as hold:
+                assert await hold.overdue(T0, 10) == ()
+                (first,) = await hold.overdue(T0 + hour, 10)
+                assert first.queue_id == FIRST
+                assert [each.queue_id for each in await hold.overdue(T0 + 3 * hour, 10)] == [FIRST, SECOND]
+                assert [each.queue_id for each in await hold.overdue(T0 + 3 * hour, 1)] == [FIRST]
+                waiting = first.envelope.recipients
+                await hold.settle(HoldSettlement(number=first.number, remaining=waiting, deadline_passed=True))
+                (second,) = await hold.overdue(T0 + 3 * hour, 10)
+                await settled(hold, second.number)
+                assert await hold.overdue(T0 + 3 * hour, 10) == ()
+                assert len(await hold.messages(0, 10)) == 2
+
+        self.run(tmp_path, put, look)
 
     # ---- reports ---------------------------------------------------------------------------------
 

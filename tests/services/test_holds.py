@@ -561,6 +561,42 @@ def test_etrn_while_the_hold_is_on_its_way_says_so_and_sends_nothing_twice(tmp_p
     play(scene)
 
 
+def test_a_hold_of_many_letters_is_sent_over_as_many_connections_as_it_takes(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with provider(tmp_path) as depot:
+            home = at_home(depot)
+            async with calling(depot) as client:
+                for number in range(230):
+                    await client.give(b"Subject: %d\r\n\r\n" % number, "bob@d.example")
+                await depot.is_quiet()
+                await client.say("ETRN d.example", 253)
+            await is_sent(depot, "d.example")
+            assert len(home.mail) == 230
+            assert home.connections == 3
+
+    play(scene)
+
+
+def test_what_needs_tls_all_the_way_goes_only_where_it_is_to_be_had(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with provider(tmp_path) as depot:
+            home = at_home(depot)  # it has no TLS
+            async with calling(depot, secure=True) as client:
+                for parameter in ("", " REQUIRETLS"):
+                    await client.say(f"MAIL FROM:<ann@a.example>{parameter}", 250)
+                    await client.say("RCPT TO:<bob@d.example>", 250)
+                    await client.say("DATA", 354)
+                    client.send("Subject: x", "", ".")
+                    await client.expect(250)
+                await depot.is_quiet()
+                await client.say("ETRN d.example", 253)
+            await pass_time(60)
+            assert len(home.mail) == 1
+            assert await depot.held("d.example") == 1
+
+    play(scene)
+
+
 def test_a_host_that_does_not_answer_leaves_the_mail_where_it_is(tmp_path: Path) -> None:
     async def scene() -> None:
         async with provider(tmp_path) as depot:
@@ -631,6 +667,29 @@ def test_what_nobody_fetches_goes_back_to_its_sender_once(tmp_path: Path) -> Non
             await pass_time(3 * 86_400)
             assert len(await depot.letters_of("eve")) == 1
             assert await depot.queue.keys("hold/", "", 10) == ()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("mode", ["R", "N"])
+def test_a_time_to_be_there_by_is_kept_while_it_is_held(tmp_path: Path, mode: str) -> None:
+    async def scene() -> None:
+        async with provider(tmp_path) as depot:
+            async with calling(depot) as client:
+                await client.say(f"MAIL FROM:<eve@p.example> BY=7200;{mode}", 250)
+                await client.say("RCPT TO:<bob@d.example>", 250)
+                await client.say("DATA", 354)
+                client.send("Subject: urgent", "", ".")
+                await client.expect(250)
+            await depot.is_quiet()
+            await pass_time(7000)
+            assert await depot.letters_of("eve") == []
+            await pass_time(400)
+            (notification,) = await depot.letters_of("eve")
+            assert (b"Action: failed" if mode == "R" else b"Action: delayed") in notification
+            assert await depot.held("d.example") == (mode == "N")
+            await pass_time(7200)
+            assert len(await depot.letters_of("eve")) == 1
 
     play(scene)
 

@@ -39,6 +39,8 @@ class HoldDelivery(msgspec.Struct, frozen=True, kw_only=True):
     content: bytes | StoredContent
     queued_at: datetime
     held_at: datetime
+    deadline_at: datetime | None = None
+    """When something is to be done or said at the latest (RFC 2852)."""
 
 
 class HeldMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,11 +58,12 @@ class HeldMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 class HoldSettlement(msgspec.Struct, frozen=True, kw_only=True):
     """`remaining` of the waiting recipients wait on; `to_report` are outcomes that their sender is to be told of;
-    everybody else is served. All of it, or nothing, happens."""
+    everybody else is served. With `deadline_passed` there is no deadline any more. All of it, or nothing, happens."""
 
     number: int
     remaining: tuple[Recipient, ...] = ()
     to_report: tuple[Outcome, ...] = ()
+    deadline_passed: bool = False
     story: Entry | None = None
 
 
@@ -95,6 +98,10 @@ class Hold(Protocol):
 
     async def messages(self, after: int, limit: int) -> tuple[HeldMessage, ...]:
         """Those that wait, with a number above `after`, in the order in which they came. Raises StoreUnavailable."""
+        ...
+
+    async def overdue(self, now: datetime, limit: int) -> tuple[HeldMessage, ...]:
+        """Those that wait and whose deadline has come. Raises StoreUnavailable."""
         ...
 
     async def content(self, number: int) -> StoredContent:

@@ -53,15 +53,19 @@ class DrainParts:
 
 
 class HoldDrain:
-    """`holds` are locked by the caller, for as long as this is not at rest."""
+    """`holds` are locked by the caller, for as long as this is not at rest. `requires_tls` takes only the messages
+    that said REQUIRETLS, or only the others; None, for a connection that is there already, takes all."""
 
-    def __init__(self, holds: Sequence[Hold], destination: Destination, parts: DrainParts) -> None:
+    def __init__(
+        self, holds: Sequence[Hold], destination: Destination, parts: DrainParts, *, requires_tls: bool | None = None
+    ) -> None:
         self.waiting: deque[Parcel] = deque()
         self.delivered = 0
         """Messages that somebody of theirs got."""
         self.settled = 0
         """Messages whose outcome is written down."""
         self._destination = destination
+        self._requires_tls = requires_tls
         self._clock = parts.clock
         self._tasks = parts.tasks
         self._errors = parts.errors
@@ -77,9 +81,12 @@ class HoldDrain:
 
     # ---- for whoever drains ----------------------------------------------------------------------
 
-    async def begin(self) -> None:
-        """List the first messages. Raises StoreUnavailable."""
+    async def has_more(self) -> bool:
+        """Whether anything waits that was not taken yet; to be asked before the first connection, and between two.
+        Raises StoreUnavailable."""
+        await self.at_rest()
         await self._list()
+        return bool(self.waiting)
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -100,8 +107,8 @@ class HoldDrain:
 
     @property
     def requires_tls(self) -> bool:
-        """Whose connection it is was settled before; what a message needs is asked of each."""
-        return False
+        """A turned connection is what it is: there, what a message needs is asked of each."""
+        return bool(self._requires_tls)
 
     @property
     def wants_slot_back(self) -> bool:
@@ -181,6 +188,8 @@ class HoldDrain:
             else:
                 self._after = page[-1].number
             for message in page:
+                if self._requires_tls is not None and message.envelope.require_tls is not self._requires_tls:
+                    continue
                 parcel = Parcel(_work(hold, message))
                 self._origin[parcel] = (hold, message)
                 self.waiting.append(parcel)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import structs
 
@@ -21,6 +21,7 @@ from postroad.contracts.errors import AcceptedBefore, StoreUnavailable
 from postroad.contracts.hold_store import HeldMessage, Hold, HoldLocked, HoldSettlement, HoldStore, Report
 from postroad.contracts.ledger import Ledger
 from postroad.contracts.queue_store import NewMessage, QueueStore, StoredContent, Work
+from postroad.rules.deliver_by import returned
 from postroad.rules.settlement import EXPIRED, Decision, Past, age_text, decide
 from postroad.services.lanes import Errors
 from postroad.services.notifications import Notifications, Routing
@@ -32,6 +33,8 @@ from postroad.vocabulary.queue_id import QueueId
 from postroad.vocabulary.settings import HoldDomain, RetrySettings
 from postroad.vocabulary.story import Attempted, Entry, Moved, Reported
 
+_STILL_HELD = "It waits for its recipients to fetch it, and they have not called yet."
+_FOR_EVER = RetrySettings(give_up_after=timedelta.max, attempts_max=2**62)
 IsMine = Callable[[str], bool]
 """Whether a delivery key is of this shard's messages."""
 
@@ -116,7 +119,30 @@ class HoldKeeping:
         if settings is None:
             await self._give_back(hold)
         else:
+            await self._meet_deadlines(hold)
             await self._expire(hold, self._world.clock.now() - settings.keep)
+
+    # ---- to be there by a certain time -----------------------------------------------------------
+
+    async def _meet_deadlines(self, hold: Hold) -> None:
+        """RFC 2852 section 4.1: what should have been fetched by now goes back (mode R), or waits on and its sender
+        hears that it is late (mode N)."""
+        while page := await hold.overdue(self._world.clock.now(), HOLD_PAGE):
+            for message in page:
+                await hold.settle(self._late(hold.domain, message))
+
+    def _late(self, domain: str, message: HeldMessage) -> HoldSettlement:
+        envelope, now = message.envelope, self._world.clock.now()
+        deliver_by = envelope.deliver_by
+        if deliver_by is not None and deliver_by.mode == "R":
+            outcomes = tuple(returned(each, deliver_by) for each in envelope.recipients)
+            return self._settlement(domain, message, outcomes)
+        outcomes = tuple(Outcome(each, Fate.DEFERRED, EXPIRED, _STILL_HELD) for each in envelope.recipients)
+        past = Past(envelope.reverse_path, message.queued_at, 1, warned=False, deliver_by=deliver_by)
+        decision = decide(outcomes, past, _FOR_EVER, now=now, jitter=0.0)
+        return HoldSettlement(
+            number=message.number, remaining=envelope.recipients, to_report=decision.delays, deadline_passed=True
+        )
 
     # ---- waited too long -------------------------------------------------------------------------
 
@@ -129,9 +155,14 @@ class HoldKeeping:
                 await hold.settle(self._given_up(hold.domain, message))
 
     def _given_up(self, domain: str, message: HeldMessage) -> HoldSettlement:
-        now = self._world.clock.now()
-        text = f"It was held here for {age_text(now - message.held_at)}, and nobody fetched it."
+        age = age_text(self._world.clock.now() - message.held_at)
+        text = f"It was held here for {age}, and nobody fetched it."
         outcomes = tuple(Outcome(each, Fate.FAILED, EXPIRED, text) for each in message.envelope.recipients)
+        return self._settlement(domain, message, outcomes)
+
+    def _settlement(self, domain: str, message: HeldMessage, outcomes: tuple[Outcome, ...]) -> HoldSettlement:
+        """Nobody waits any more."""
+        now = self._world.clock.now()
         past = Past(message.envelope.reverse_path, message.queued_at, message.attempts + 1, warned=True)
         decision = decide(outcomes, past, self._retry, now=now, jitter=0.0)
         fact = Attempted(
@@ -210,6 +241,7 @@ class HoldKeeping:
         decision = Decision(
             report.outcomes,
             failures=tuple(outcome for outcome in report.outcomes if outcome.fate is Fate.FAILED),
+            delays=tuple(outcome for outcome in report.outcomes if outcome.fate is Fate.DEFERRED),
             relays=tuple(outcome for outcome in report.outcomes if outcome.fate is Fate.RELAYED),
         )
         try:

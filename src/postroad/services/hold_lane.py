@@ -15,6 +15,7 @@ from msgspec import structs
 from postroad.contracts.clock import Clock
 from postroad.contracts.hold_store import HoldDelivery, HoldStore
 from postroad.contracts.queue_store import QueueStore
+from postroad.rules.deliver_by import deadline_of
 from postroad.services.lanes import Errors
 from postroad.services.parcel import Parcel
 from postroad.services.store_lane import StoreLane
@@ -48,6 +49,7 @@ class HoldLane(StoreLane):
         content = parcel.content
         assert content is not None, "fetched before it is delivered"
         recipients, parcel.unsent = parcel.unsent, ()
+        deliver_by = work.envelope.deliver_by
         delivery = HoldDelivery(
             domain=work.destination.name,
             queue_id=work.queue_id,
@@ -55,6 +57,7 @@ class HoldLane(StoreLane):
             content=content,
             queued_at=work.queued_at,
             held_at=self._clock.now(),
+            deadline_at=None if deliver_by is None else deadline_of(deliver_by, work.queued_at),
         )
         try:
             future = self._holds.deliver(delivery)

@@ -190,10 +190,15 @@ class Holds:
 
     async def _serve(self, hold: Hold) -> str:
         """Returns what came of it, in words."""
-        domain = hold.domain
-        destination = onward_destination(domain, self._world.directory.domain, self._settings)
-        drain = HoldDrain((hold,), destination, self._parts)
-        self._draining[domain] = drain
+        destination = onward_destination(hold.domain, self._world.directory.domain, self._settings)
+        said = [await self._send(hold, destination, requires_tls=which) for which in (False, True)]
+        return "; ".join(each for each in said if each)
+
+    async def _send(self, hold: Hold, destination: Destination, *, requires_tls: bool) -> str:
+        """Those of the messages that need TLS all the way, or the others. Empty where there are none."""
+        drain = HoldDrain((hold,), destination, self._parts, requires_tls=requires_tls)
+        self._draining[hold.domain] = drain
+        tried = False
         relay = Relay(
             self._surroundings(drain, self._settings),
             resolver=self._world.resolver,
@@ -201,8 +206,8 @@ class Holds:
             ourselves=self._ourselves,
         )
         try:
-            await drain.begin()
-            while drain.waiting and not self._stop.is_set():
+            while not self._stop.is_set() and await drain.has_more():
+                tried = True
                 before = drain.settled
                 failure = await relay.serve(drain)
                 await drain.at_rest()
@@ -212,7 +217,7 @@ class Holds:
                     break
         finally:
             await drain.at_rest()
-        return f"{drain.delivered} messages sent to {destination.name}"
+        return f"{drain.delivered} messages sent to {destination.name}" if tried else ""
 
     def _surroundings(self, drain: HoldDrain, settings: DeliverySettings) -> Surroundings:
         return Surroundings(
@@ -248,7 +253,7 @@ class Holds:
             if answer is not None:
                 return answer
             drain = HoldDrain(holds, Destination(DestinationKind.HOLD, ",".join(wanted)), self._parts)
-            await drain.begin()
+            await drain.has_more()
             return _Turning(self, drain, opened.pop_all(), tuple(wanted), peer).answer()
         raise AssertionError("the block above returns")
 

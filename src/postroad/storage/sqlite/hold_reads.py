@@ -29,6 +29,10 @@ _MESSAGES = """
     SELECT number, queue_id, envelope, recipients, size_bytes, queued_at, held_at, attempts FROM message
     WHERE number > ? AND waits = 1 ORDER BY number LIMIT ?
 """
+_OVERDUE = """
+    SELECT number, queue_id, envelope, recipients, size_bytes, queued_at, held_at, attempts FROM message
+    WHERE deadline_at <= ? AND deadline_at IS NOT NULL AND waits = 1 ORDER BY deadline_at LIMIT ?
+"""
 _CONTENT = """
     SELECT content.file, content.octets, message.size_bytes
     FROM content JOIN message ON message.number = content.message WHERE content.message = ?
@@ -59,6 +63,11 @@ class HoldReads:
         """Of a hold, after a number, at most so many."""
         hold, after, limit = asked
         return self._run(hold, _messages, (after, limit), ())
+
+    def overdue(self, asked: tuple[HoldShard, int, int]) -> tuple[HeldMessage, ...]:
+        """Of a hold, at a moment, at most so many."""
+        hold, now, limit = asked
+        return self._run(hold, _overdue, (now, limit), ())
 
     def content(self, asked: tuple[HoldShard, int]) -> ContentRow | None:
         return self._run(asked[0], _content, asked[1], None)
@@ -106,6 +115,10 @@ class HoldReads:
 
 def _messages(connection: apsw.Connection, asked: tuple[int, int]) -> tuple[HeldMessage, ...]:
     return tuple(_held(row) for row in connection.execute(_MESSAGES, asked))
+
+
+def _overdue(connection: apsw.Connection, asked: tuple[int, int]) -> tuple[HeldMessage, ...]:
+    return tuple(_held(row) for row in connection.execute(_OVERDUE, asked))
 
 
 def _held(row: tuple[Any, ...]) -> HeldMessage:

@@ -25,13 +25,14 @@ _GIVEN = "(SELECT value FROM json_each(?))"
 _NAME_HOLD = "INSERT OR IGNORE INTO hold (only, domain) VALUES (1, ?)"
 _KEYS_KNOWN = f"SELECT delivery_key FROM delivered WHERE delivery_key IN {_GIVEN}"
 _PUT_MESSAGE = """
-    INSERT INTO message (queue_id, envelope, recipients, waits, size_bytes, queued_at, held_at)
-    VALUES (?, ?, ?, 1, ?, ?, ?)
+    INSERT INTO message (queue_id, envelope, recipients, waits, size_bytes, queued_at, held_at, deadline_at)
+    VALUES (?, ?, ?, 1, ?, ?, ?, ?)
 """
 _PUT_CONTENT = "INSERT INTO content (message, file, octets) VALUES (?, ?, ?)"
 _PUT_KEY = "INSERT INTO delivered (delivery_key, delivered_at) VALUES (?, ?)"
 _WAITING = "SELECT recipients FROM message WHERE number = ? AND waits = 1"
 _SERVED = "UPDATE message SET recipients = ?, waits = ?, attempts = attempts + 1 WHERE number = ?"
+_NO_DEADLINE = "UPDATE message SET deadline_at = NULL WHERE number = ?"
 _PUT_REPORT = "INSERT INTO report (message, outcomes) VALUES (?, ?)"
 _REPORT = "SELECT message FROM report WHERE number = ?"
 _REMOVE_REPORT = "DELETE FROM report WHERE number = ?"
@@ -89,6 +90,7 @@ def _deliver(connection: apsw.Connection, item: tuple[HoldShard, HoldDelivery]) 
             size_bytes,
             to_microseconds(delivery.queued_at),
             held_at,
+            None if delivery.deadline_at is None else to_microseconds(delivery.deadline_at),
         ),
     )
     connection.execute(_PUT_CONTENT, (connection.last_insert_rowid(), file, octets))
@@ -103,6 +105,8 @@ def _settle(connection: apsw.Connection, item: tuple[HoldShard, HoldSettlement])
         raise KeyError(number)
     assert set(settlement.remaining) <= set(recipients_from_bytes(waiting)), "nobody begins to wait by a settlement"
     connection.execute(_SERVED, (recipients_to_bytes(settlement.remaining), bool(settlement.remaining), number))
+    if settlement.deadline_passed:
+        connection.execute(_NO_DEADLINE, (number,))
     if settlement.to_report:
         connection.execute(_PUT_REPORT, (number, _ENCODER.encode(settlement.to_report)))
     _tell(connection, settlement.story)

@@ -128,6 +128,9 @@ class SqliteHoldStore:
     async def messages(self, domain: str, after: int, limit: int) -> tuple[HeldMessage, ...]:
         return await self._reader.run(self._reads.messages, (self._hold(domain), after, limit))
 
+    async def overdue(self, domain: str, now: datetime, limit: int) -> tuple[HeldMessage, ...]:
+        return await self._reader.run(self._reads.overdue, (self._hold(domain), to_microseconds(now), limit))
+
     async def content(self, domain: str, number: int) -> StoredContent:
         hold = self._hold(domain)
         row = await self._reader.run(self._reads.content, (hold, number))
@@ -225,6 +228,9 @@ class SqliteHold:
 
     async def messages(self, after: int, limit: int) -> tuple[HeldMessage, ...]:
         return await self._store.messages(self._domain, after, limit)
+
+    async def overdue(self, now: datetime, limit: int) -> tuple[HeldMessage, ...]:
+        return await self._store.overdue(self._domain, now, limit)
 
     async def content(self, number: int) -> StoredContent:
         return await self._store.content(self._domain, number)

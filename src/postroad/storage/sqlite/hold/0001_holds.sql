@@ -11,18 +11,20 @@ CREATE TABLE hold (
 -- recipients are those that wait. A message stays, with none, while a report about it does.
 -- Numbers never return (AUTOINCREMENT): keys are made of them.
 CREATE TABLE message (
-    number     INTEGER PRIMARY KEY AUTOINCREMENT,
-    queue_id   TEXT NOT NULL,
-    envelope   BLOB NOT NULL,
-    recipients BLOB NOT NULL,
-    waits      INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    queued_at  INTEGER NOT NULL,
-    held_at    INTEGER NOT NULL,
-    attempts   INTEGER NOT NULL DEFAULT 0
+    number      INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue_id    TEXT NOT NULL,
+    envelope    BLOB NOT NULL,
+    recipients  BLOB NOT NULL,
+    waits       INTEGER NOT NULL,
+    size_bytes  INTEGER NOT NULL,
+    queued_at   INTEGER NOT NULL,
+    held_at     INTEGER NOT NULL,
+    deadline_at INTEGER,                -- when the sender is to be told (RFC 2852), if at any time
+    attempts    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX message_waiting ON message (number) WHERE waits = 1;
+CREATE INDEX message_deadline ON message (deadline_at) WHERE waits = 1 AND deadline_at IS NOT NULL;
 
 -- Apart from the message, so that a listing reads few pages. Exactly one of the two is not NULL.
 CREATE TABLE content (
