@@ -100,7 +100,13 @@ def seeds() -> list[bytes]:
     spoken += [b"XCLIENT NAME=a.example ADDR=192.0.2.1\r\n", clear + b"MAIL FROM:<a@b>\r\n", b"EHLO {LONG}\r\n"]
     spoken += [mail + b"DATA\r\n{LONG}\r\n.\n\r\n.\r\nMAIL FROM:<x@x>\r\n", auth + b"ATRN b.example\r\n"]
     spoken += [clear + TLS_TOKEN + b"EHLO c\r\n" + proof + mail + b"TURN\r\n" for proof in proofs]
-    spoken.append(b"EHLO c\r\n" + cram("mx.example.org") + b"ATRN\r\n")
+    known = b"EHLO c\r\n" + cram("mx.example.org")
+    spoken += [known + b"ATRN\r\n", known + b"STARTTLS\r\n" + TLS_TOKEN + b"ATRN\r\nEHLO c\r\nATRN\r\n" + mail]
+    begun = mail + b"BDAT 5\r\nhello"
+    spoken += [
+        begun + b"RSET\r\n" + mail[16:] + b"BDAT 3 LAST\r\nx\r\nBDAT 0 LAST\r\n",
+        begun + mail + b"DATA\r\n.\r\n",
+    ]
     return [bytes([n % len(PROFILES), 0, n]) + octets for octets in spoken for n in range(len(PROFILES))]
 
 

@@ -68,7 +68,14 @@ _LATER_MAIL = msgspec.structs.replace(
     _SUBMISSION, chunking=True, future_release_max_s=86_400, mt_priority=True, old_ways=WhoMayAsk.AUTHENTICATED
 )
 _LMTP = msgspec.structs.replace(Mx, lmtp=True, chunking=True, tls_available=False)
-_ODMR = ServerProfile(hostname="mx.example.org", atrn=True, auth_offered=("CRAM-MD5",), auth_in_clear=("CRAM-MD5",))
+_ODMR = ServerProfile(
+    hostname="mx.example.org",
+    atrn=True,
+    auth_offered=("CRAM-MD5",),
+    auth_in_clear=("CRAM-MD5",),
+    tls_available=True,
+    bad_commands=1_000_000,
+)
 PROFILES = (Mx, PatientProfile, _SUBMISSION, _LOCAL, _LENIENT, _CHUNKS, _LATER_MAIL, _LMTP, _ODMR)
 BEGAN_AT = datetime(2026, 1, 6, 12, tzinfo=UTC)
 SECRET = "secret"
