@@ -293,3 +293,16 @@ def test_with_several_workers_all_know_who_watches_and_run_each_others_queues(tm
             client.ehlo()
             code, words = client.docmd("ETRN", "r.example")
             assert (code, b"8 pending" in words) == (253, True)
+
+
+def test_check_tells_of_a_hold_that_nobody_can_fetch(tmp_path: Path) -> None:
+    holds = "".join(
+        f'[[hold]]\ndomain = "{domain}"\nowner = "{owner}@p.example"\n'
+        for domain, owner in (("d.example", "dave"), ("e.example", "nobody"), ("p.example", "dave"))
+    )
+    server = Server(tmp_path / "provider", hostname="mx.p.example", domain="p.example", users=("dave",), sections=holds)
+    done = server.run("check", "--json", check=False)
+    found = {one["what"]: one for one in map(json.loads, done.stdout.splitlines())}
+    assert found["hold d.example"]["ok"]
+    assert "account add nobody@p.example" in found["hold e.example"]["cure"]
+    assert "local domain" in found["hold p.example"]["finding"]

@@ -20,9 +20,13 @@ from pathlib import Path
 from postroad.app.configuration import Configuration
 from postroad.app.folder import server_pid
 from postroad.app.identity import ROOT
-from postroad.contracts.errors import DnsTemporary
+from postroad.contracts.directory import DomainKind
+from postroad.contracts.errors import DnsTemporary, StoreUnavailable
+from postroad.storage.sqlite.directory_store import SqliteDirectory
+from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.limits import DISK_RESERVE_BYTES, UNIX_PATH_BYTES
+from postroad.vocabulary.settings import HoldDomain
 from postroad.world.binding import CannotListen, bind_listener
 from postroad.world.dns import DnsResolver
 from postroad.world.tls import BadCertificate, server_context
@@ -52,6 +56,7 @@ def check(configuration: Configuration) -> list[Finding]:
         *_ports(configuration),
         *_sockets(configuration),
         *_dns(configuration),
+        *_holds(configuration),
     ]
 
 
@@ -249,3 +254,42 @@ def _dns(configuration: Configuration) -> Iterator[Finding]:
     else:
         finding = f"it answers, and knows no address of {configuration.hostname}"
         yield Finding("dns", False, finding, f"add an address for {configuration.hostname} in DNS")
+
+
+# ---- mail that waits ---------------------------------------------------------------------------------
+
+
+def _holds(configuration: Configuration) -> Iterator[Finding]:
+    """Whether the owner of each hold is somebody, and its domain nobody else's."""
+    path = configuration.data_folder / "directory.db"
+    if not configuration.hold or not os.access(path, os.R_OK | os.W_OK):
+        return  # without a directory there is more to be done first, and it was said above
+    try:
+        findings = asyncio.run(_judge_holds(configuration, path))
+    except StoreUnavailable as error:
+        yield Finding("hold", False, str(error), "see what is wrong with the file")
+    else:
+        yield from findings
+
+
+async def _judge_holds(configuration: Configuration, path: Path) -> list[Finding]:
+    directory = SqliteDirectory(path)
+    try:
+        return [_judge_hold(directory, hold) for hold in configuration.hold_settings()]
+    finally:
+        await directory.close()
+
+
+def _judge_hold(directory: SqliteDirectory, hold: HoldDomain) -> Finding:
+    what = f"hold {hold.domain}"
+    known = directory.domain(hold.domain)
+    if known is not None and known.kind is DomainKind.LOCAL:
+        cure = f"postroad domain remove {hold.domain}, or take the [[hold]] out"
+        return Finding(what, False, "is a local domain: its mail goes into mailboxes here, and nothing waits", cure)
+    local_part, _, domain = hold.owner.rpartition("@")
+    account = directory.account(Mailbox(local_part, domain))
+    if account is None or account.address.key() != hold.owner:
+        return Finding(what, False, f"there is no account {hold.owner}", f"postroad account add {hold.owner}")
+    if account.disabled:
+        return Finding(what, False, f"{hold.owner} is disabled", f"postroad account disable --undo {hold.owner}")
+    return Finding(what, True, f"is fetched by {hold.owner}")
