@@ -68,11 +68,6 @@ class Decision(msgspec.Struct, frozen=True):
     deliveries: tuple[Outcome, ...] = ()
     relays: tuple[Outcome, ...] = ()
 
-    @property
-    def is_plain_success(self) -> bool:
-        """Everybody has it and nobody wants to be told."""
-        return not (self.remaining or self.failures or self.deliveries or self.relays)
-
 
 def decide(
     outcomes: tuple[Outcome, ...],

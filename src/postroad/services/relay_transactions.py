@@ -124,11 +124,6 @@ class Transactions:
     def is_idle(self) -> bool:
         return not self._flights and self._preparing is None
 
-    @property
-    def under_way(self) -> Flight:
-        """The transaction that replies are about now."""
-        return self._flights[0]
-
     # ---- beginning -------------------------------------------------------------------------------
 
     def feed(self) -> bool:

@@ -3,18 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from postroad.vocabulary.enhanced_status import EnhancedStatus
-
-
-class Severity(IntEnum):
-    """The first digit of a reply code (RFC 5321 section 4.2.1)."""
-
-    COMPLETED = 2
-    INTERMEDIATE = 3
-    TRANSIENT = 4
-    PERMANENT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +37,6 @@ class Reply:
         *head, last = (prefix + line for line in self.lines)
         octets = "".join([*(f"{self.code}-{line}\r\n" for line in head), f"{self.code} {last}\r\n"])
         object.__setattr__(self, "wire", octets.encode("ascii"))
-
-    @property
-    def severity(self) -> Severity:
-        return Severity(self.code // 100)
 
     @property
     def is_positive(self) -> bool:
