@@ -9,6 +9,7 @@ from pathlib import Path
 from postroad.contracts.errors import LeaseLost, StoreFull, StoreUnavailable
 from postroad.simulation.weather import Weather
 from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.envelope import Notify, Recipient
 from postroad.vocabulary.outcome import Fate
 from postroad.vocabulary.reply import reply
@@ -360,3 +361,22 @@ def test_stopping_lets_what_is_under_way_end_and_leaves_the_rest_due(tmp_path: P
     sent: list[str] = []
     play(before)
     play(after)
+
+
+def test_a_paused_destination_waits_until_it_is_resumed_and_nobody_else_does(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            c = town.peer("mx.c.example", "203.0.113.3", domain="c.example")
+            town.delivery.set_paused(frozenset({Destination(DestinationKind.DOMAIN, "b.example")}))
+            await town.send(ANN, "bob@b.example", "carl@c.example", "cat@a.example")
+            await town.settled(2)
+            await pass_time(3600)
+            assert (b.connections, c.recipients) == (0, ["carl@c.example"])
+            (line,) = [each for each in town.delivery.snapshot() if each["destination"] == "domain:b.example"]
+            assert line["held_back_by"] == "paused by an administrator"
+            town.delivery.set_paused(frozenset())
+            await town.queue_is_empty()
+            assert b.recipients == ["bob@b.example"]
+
+    play(scene)

@@ -12,26 +12,17 @@ durable, and nobody takes it twice meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime
 
 from msgspec import structs
 
-from postroad.contracts.aside import Aside
-from postroad.contracts.clock import Clock
-from postroad.contracts.directory import Directory
-from postroad.contracts.entropy import Entropy
 from postroad.contracts.errors import StoreUnavailable
-from postroad.contracts.hold_store import HoldStore
-from postroad.contracts.mailbox_store import MailboxStore
-from postroad.contracts.network import Network
-from postroad.contracts.queue_store import NewMessage, QueueStore, Settlement, Work
-from postroad.contracts.resolver import Resolver
+from postroad.contracts.queue_store import NewMessage, Settlement, Work
 from postroad.rules.deliver_by import is_too_late, returned
 from postroad.rules.mx_order import Ourselves
 from postroad.rules.routing import group_recipients, split_moved
-from postroad.services.conversion import Conversions, in_place
+from postroad.services.conversion import Conversions
+from postroad.services.delivery_parts import DeliveryPlan, DeliveryWorld, DestinationFigures
 from postroad.services.hold_lane import HoldLane
 from postroad.services.in_hand import InHand
 from postroad.services.lanes import Errors, Lanes
@@ -43,7 +34,6 @@ from postroad.services.relay_parts import Listener, Surroundings
 from postroad.services.settling import Settling
 from postroad.services.sweep_on_demand import SweepOnDemand
 from postroad.vocabulary.destination import Destination, DestinationKind
-from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.limits import (
     DUE_LOOK_S,
@@ -52,33 +42,9 @@ from postroad.vocabulary.limits import (
 )
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.queue_id import QueueId
-from postroad.vocabulary.settings import DeliverySettings, RetrySettings
 from postroad.vocabulary.story import Entry, Moved
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryWorld:
-    """The stores and seams that delivery works with. Without `holds` no domain may have a hold."""
-
-    queue: QueueStore
-    mailboxes: MailboxStore
-    directory: Directory
-    clock: Clock
-    network: Network
-    resolver: Resolver
-    entropy: Entropy
-    holds: HoldStore | None = None
-    aside: Aside = in_place
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryPlan:
-    """The settings of delivery. `own_endpoints` are all addresses and ports at which a listener of ours can be
-    reached: mail is never relayed there."""
-
-    settings: DeliverySettings
-    retry: RetrySettings
-    own_endpoints: frozenset[Endpoint] = frozenset()
+__all__ = ["Delivery", "DeliveryPlan", "DeliveryWorld"]
 
 
 class Delivery:
@@ -101,6 +67,7 @@ class Delivery:
         self._is_running = False
         self._is_stopping = False
         self._offline = plan.settings.offline
+        self._paused: frozenset[Destination] = frozenset()
         self._lanes: Lanes
         self._local: LocalDelivery
         self._into_holds: HoldLane | None = None
@@ -139,44 +106,49 @@ class Delivery:
 
     def wake(self) -> None:
         """Look into the store now."""
-        self._more_in_store = True
-        self._wake.set()
+        self._look_again()
 
     def set_offline(self, offline: bool) -> None:
         """Offline nothing is attempted but delivery into mailboxes and holds; what is under way is finished."""
         self._offline = offline
-        self.wake()
+        self._look_again()
 
     def stop(self) -> None:
         """Take up nothing more; `run` ends within STOP_GRACE_S."""
         self._is_stopping = True
         self._wake.set()
 
+    def set_paused(self, destinations: frozenset[Destination]) -> None:
+        """Take up nothing for these from now on; what is under way is finished, what waits stays due in the store.
+        Replaces those given before; they need not be told by anybody but who keeps the list."""
+        self._paused = destinations
+        self._look_again()
+
     def snapshot(self) -> list[dict[str, str | int]]:
-        """For `status`: what is in hand, a line for each destination."""
-        in_hand = Counter(parcel.lane_key for parcel in self._in_hand)
-        lines: list[dict[str, str | int]] = []
+        """For `status` and `queue summary`: a line for each destination that has something in hand, a connection,
+        or is paused (`delivery_parts.DestinationFigures`)."""
+        figures: dict[Destination, DestinationFigures] = {}
+
+        def of(destination: Destination) -> DestinationFigures:
+            return figures.setdefault(destination, DestinationFigures(destination=str(destination)))
+
+        for destination in self._paused:
+            of(destination)
+        for parcel in self._in_hand:
+            of(parcel.work.destination).in_flight += 1
         for lane in self._lanes if self._is_running else ():
-            waiting = len(lane.waiting)
-            lines.append(
-                {
-                    "destination": str(lane.destination),
-                    "waiting": waiting,
-                    "in_flight": in_hand.pop(lane.key, 0) - waiting,
-                    "connections": lane.slots,
-                }
-            )
-        for (destination, _), count in in_hand.items():
-            waiting = self._local.waiting if destination.kind is DestinationKind.MAILBOX else 0
-            lines.append(
-                {
-                    "destination": str(destination),
-                    "waiting": waiting,
-                    "in_flight": count - waiting,
-                    "connections": 0,
-                }
-            )
-        return lines
+            those = of(lane.destination)
+            those.waiting += len(lane.waiting)
+            those.in_flight -= len(lane.waiting)
+            those.connections += lane.slots
+            those.limit += lane.limit
+        for destination, those in figures.items():
+            if destination.kind is DestinationKind.MAILBOX and self._is_running:
+                those.waiting = self._local.waiting
+                those.in_flight -= those.waiting
+            if destination in self._paused:
+                those.held_back_by = "paused by an administrator"
+        return [each.line() for each in figures.values()]
 
     # ---- running ---------------------------------------------------------------------------------
 
@@ -298,7 +270,11 @@ class Delivery:
         return (queue_id, destination) in self._in_hand or self._is_put_off(destination)
 
     def _is_put_off(self, destination: Destination) -> bool:
-        return self._offline and destination.kind not in _HERE
+        return destination in self._paused or (self._offline and destination.kind not in _HERE)
+
+    def _look_again(self) -> None:
+        self._more_in_store = True
+        self._wake.set()
 
     async def _rest(self) -> None:
         """Until there is reason to look into the store, and room."""
@@ -398,7 +374,7 @@ class Delivery:
             for message in settlement.enqueue:
                 self.hand_over(message)
             if settlement.moved:
-                self.wake()
+                self._look_again()
         if self._more_in_store and self._in_hand.has_room:
             self._wake.set()
 
