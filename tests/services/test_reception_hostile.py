@@ -197,6 +197,24 @@ def test_mail_is_put_off_while_the_disk_is_nearly_full(tmp_path: Path) -> None:
     play(scene)
 
 
+def test_what_has_no_room_now_is_put_off_and_what_is_too_large_for_ever_is_refused(tmp_path: Path) -> None:
+    """RFC 1870 section 6.1: 452 and 552 by the size that is announced."""
+
+    async def scene() -> None:
+        limits = LimitSettings(message_bytes=5_000_000)
+        async with House.open(tmp_path) as house, house.reception(limits=limits), house.client() as client:
+            await client.say("EHLO c.example", 250)
+            house.free_bytes = DISK_RESERVE_BYTES + 1_000_000
+            await client.say("MAIL FROM:<a@c.example> SIZE=1000001", 452, "4.3.1")
+            await client.say("MAIL FROM:<a@c.example> SIZE=5000001", 552, "5.3.4")
+            await client.say("MAIL FROM:<a@c.example> SIZE=1000000", 250, "2.1.0")
+            await client.say("RSET", 250)
+            house.free_bytes = DISK_RESERVE_BYTES + 5_000_000
+            await client.say("MAIL FROM:<a@c.example> SIZE=5000000", 250, "2.1.0")
+
+    play(scene)
+
+
 @pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize(("failure", "answer"), [(StoreFull("x"), "452 4.3.1"), (StoreUnavailable("x"), "451 4.3.0")])
 def test_a_store_that_fails_is_never_answered_250(

@@ -104,7 +104,8 @@ class SmtpDecisions:
 
     def _sender(self, event: SenderGiven) -> Answer:
         desk, client, path = self._desk, self.client, event.reverse_path
-        if desk.free_bytes() < DISK_RESERVE_BYTES:
+        if desk.free_bytes() < DISK_RESERVE_BYTES + (event.size or 0):
+            # RFC 1870 section 6.1: 452 where there is no room now for as much as was announced.
             ruling = acceptance.DISK_RESERVE
         elif event.deliver_by is not None and is_held_too_long(event, desk.clock.now()):
             ruling = acceptance.HELD_TOO_LONG

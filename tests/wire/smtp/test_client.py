@@ -236,6 +236,36 @@ def test_a_pipelined_transaction_is_one_write_and_then_its_content() -> None:
     assert client.wait is Wait.READY
 
 
+def test_what_must_end_a_group_is_never_followed() -> None:
+    """RFC 2920 section 3.1: EHLO, DATA, QUIT (and STARTTLS, AUTH) wait for their answer; so does a BDAT for nobody."""
+    login = ClientProfile(helo_name="a.example", credentials=("ann", "secret"))
+    client = Client(login)
+    writes = [client.hear(b"220 mx.b.example ESMTP\r\n"), client.hear(TLS_EHLO)]
+    writes.append(client.hear(b"220 go\r\n"))
+    client.session.tls_started(FACTS)
+    writes += [client.settle(), client.hear(EHLO.replace(b"SIZE 1000", b"AUTH PLAIN")), client.hear(b"235 ok\r\n")]
+    writes.append(client.begin(TWO))
+    writes.append(client.hear(b"250 ok\r\n550 no\r\n550 no\r\n503 no\r\n"))
+    writes.append(client.begin())
+    writes.append(client.hear(b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n"))
+    writes += [client.begin(), client.hear(b"250 queued\r\n250 ok\r\n250 ok\r\n354 go\r\n"), client.hear(b"250 ok\r\n")]
+    client.session.quit()
+    writes.append(client.settle())
+    groups = [[line[:4] for line in write.split(b"\r\n")[:-1]] for write in writes if write]
+    assert groups == [
+        [b"EHLO"],
+        [b"STAR"],
+        [b"EHLO"],
+        [b"AUTH"],
+        [b"MAIL", b"RCPT", b"RCPT", b"DATA"],
+        [b"RSET", b"MAIL", b"RCPT", b"DATA"],
+        [b"hell", b"."],
+        [b"MAIL", b"RCPT", b"DATA"],
+        [b"hell", b"."],
+        [b"QUIT"],
+    ]
+
+
 def test_without_pipelining_each_command_waits() -> None:
     client = connected(SLOW_EHLO)
     assert client.begin(TWO) == b"MAIL FROM:<ann@a.example>\r\n"

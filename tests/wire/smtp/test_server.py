@@ -8,6 +8,7 @@ from postroad.vocabulary.envelope import BodyType, Notify
 from postroad.vocabulary.limits import COMMAND_LINE_BYTES, DISCARD_BYTES, SERVER_CONTENT_S
 from postroad.vocabulary.reply import reply
 from postroad.wire.session import Wait
+from postroad.wire.smtp import replies
 from postroad.wire.smtp.events import (
     CommandRefused,
     ContentEnded,
@@ -110,7 +111,12 @@ def test_mail_asks_about_the_sender(line: str, event: SenderGiven) -> None:
         ("MAIL FROM:<a@b> ENVID=a+00", "501 5.5.4"),
         ("MAIL FROM:<a@b> ENVID=a+0d", "501 5.5.4"),
         ("MAIL FROM:<a@b> ENVID=" + "x" * 101, "501 5.5.4"),
+        ("MAIL FROM:<a@b> ENVID=a ENVID=a", "501 5.5.4"),
+        ("MAIL FROM:<a@b> RET=FULL RET=HDRS", "501 5.5.4"),
+        ("MAIL FROM:<a@b> ENVID=", "501 5.5.4"),
+        ("MAIL FROM:<a@b> RET", "501 5.5.4"),
         ("MAIL FROM:<a@b> AUTH=a+0D", "501 5.5.4"),
+        ("MAIL FROM:<a@b> AUTH=a+09", "501 5.5.4"),
         ("MAIL FROM:<a@b> FOO=1", "555 5.5.4"),
         ("MAIL FROM:<a@b> FOO", "555 5.5.4"),
         ("MAIL FROM:<a@b> REQUIRETLS", "555 5.5.4"),
@@ -133,7 +139,10 @@ def test_a_malformed_mail_is_refused_and_asks_nothing(line: str, answer: str) ->
         ("rcpt to: <bob@b.example>", RecipientGiven(BOB)),
         ("RCPT TO:<Postmaster>", RecipientGiven(Mailbox("postmaster", ""))),
         ("RCPT TO:<bob@b.example> NOTIFY=SUCCESS,delay", RecipientGiven(BOB, (Notify.SUCCESS, Notify.DELAY))),
+        ("RCPT TO:<bob@b.example> NOTIFY=never", RecipientGiven(BOB, (Notify.NEVER,))),
+        ("RCPT TO:<bob@b.example> NOTIFY=DELAY,FAILURE,DELAY", RecipientGiven(BOB, (Notify.DELAY, Notify.FAILURE))),
         ("RCPT TO:<bob@b.example> ORCPT=rfc822;bob+2B1@b", RecipientGiven(BOB, (), "rfc822;bob+2B1@b")),
+        ("RCPT TO:<bob@b.example> ORCPT=X400;Ann+20+09B", RecipientGiven(BOB, (), "X400;Ann+20+09B")),
         ("RCPT TO:<@x.example,@y.example:bob@b.example>", RecipientGiven(BOB)),
     ],
 )
@@ -151,7 +160,13 @@ def test_rcpt_asks_about_the_recipient(line: str, event: RecipientGiven) -> None
         ("RCPT TO:<bob>", "501 5.1.3"),
         ("RCPT TO:<é@b>", "553 5.6.7"),
         ("RCPT TO:<bob@b> NOTIFY=NEVER,DELAY", "501 5.5.4"),
-        ("RCPT TO:<bob@b> NOTIFY=DELAY,DELAY", "501 5.5.4"),
+        ("RCPT TO:<bob@b> NOTIFY=NEVER,NEVER", "501 5.5.4"),
+        ("RCPT TO:<bob@b> NOTIFY=DELAY NOTIFY=DELAY", "501 5.5.4"),
+        ("RCPT TO:<bob@b> NOTIFY", "501 5.5.4"),
+        ("RCPT TO:<bob@b> ORCPT=rfc822;a@b ORCPT=rfc822;a@b", "501 5.5.4"),
+        ("RCPT TO:<bob@b> ORCPT=rfc822;a+E9@b", "501 5.5.4"),
+        ("RCPT TO:<bob@b> ORCPT=rfc822;a+2b1@b", "501 5.5.4"),
+        ("RCPT TO:<bob@b> ORCPT=rfc822;" + "x" * 501, "501 5.5.4"),
         ("RCPT TO:<bob@b> NOTIFY=", "501 5.5.4"),
         ("RCPT TO:<bob@b> NOTIFY=SOMETIMES", "501 5.5.4"),
         ("RCPT TO:<bob@b> ORCPT=rfc822;a+0D+0ABcc:x", "501 5.5.4"),
@@ -164,6 +179,23 @@ def test_a_malformed_rcpt_is_refused_and_asks_nothing(line: str, answer: str) ->
     conversation = ready()
     assert conversation.lines("MAIL FROM:<ann@a.example>", line).startswith(answer)
     assert conversation.asked(RecipientGiven) == []
+
+
+def test_parameters_of_notifications_may_be_as_long_as_the_standard_says() -> None:
+    """RFC 3461 section 5.4; section 5.1: what is valid never changes the answer."""
+    conversation = ready()
+    envid, original = "e" * 100, "rfc822;" + "+2B" * 163 + "xyz"
+    assert len("ORCPT=") + len(original) >= 500
+    assert conversation.lines(f"MAIL FROM:<ann@a.example> RET=FULL ENVID={envid}") == replies.SENDER_OK.wire.decode()
+    path = "<" + "b" * 64 + "@" + ".".join(["c" * 59] * 3) + ".example>"
+    line = f"RCPT TO:{path} NOTIFY=SUCCESS,FAILURE,DELAY ORCPT={original}"
+    assert conversation.lines(line) == replies.RECIPIENT_OK.wire.decode()
+    assert conversation.lines(f"RCPT TO:<nobody@b.example> NOTIFY=NEVER ORCPT={original}").startswith("550 5.1.1")
+    transaction = conversation.session.transaction
+    assert transaction is not None
+    assert (transaction.sender.ret, transaction.sender.envid) == ("FULL", envid)
+    assert [each.original for each in transaction.recipients] == [original]
+    assert conversation.lines("RCPT TO:<c@b> ORCPT=rfc822;" + "x" * 2100) == replies.LINE_TOO_LONG.wire.decode()
 
 
 def test_without_dsn_its_parameters_are_unknown() -> None:
@@ -234,6 +266,20 @@ def test_a_pipelined_group_is_answered_in_one_write() -> None:
     said = conversation.say(b"x\r\n.\r\nMAIL FROM:<>\r\nQUIT\r\n")
     assert [line[:3] for line in said.decode().splitlines()] == ["250", "250", "221"]
     assert conversation.closed
+
+
+def test_a_group_may_hold_any_commands_and_each_is_answered_in_its_turn() -> None:
+    """RFC 2920 section 3.2: also those that a client should only put at the end of a group."""
+    conversation = Conversation()
+    said = conversation.say(
+        b"EHLO x\r\nVRFY ann\r\nMAIL FROM:<refused@b>\r\nRCPT TO:<b@b>\r\nDATA\r\nNOOP\r\nMAIL FROM:<a@b>\r\n"
+        b"NOOP\r\nRCPT TO:<b@b>\r\nRSET\r\nRCPT TO:<b@b>\r\nXYZ\r\nMAIL FROM:<a@b>\r\nRCPT TO:<b@b>\r\nDATA\r\n"
+        b"x\r\n.\r\nRSET\r\nEHLO y\r\nQUIT\r\nNOOP\r\n"
+    )
+    finals = [line[:3] for line in said.decode().splitlines() if line[3] == " "]
+    first, second, third = "250 252 550 503 503 250 250", "250 250 250 503 500 250 250 354", "250 250 250 221"
+    assert " ".join(finals) == f"{first} {second} {third}"
+    assert conversation.messages == [b"x\r\n"]
 
 
 def test_nothing_is_parsed_while_an_answer_is_owed() -> None:

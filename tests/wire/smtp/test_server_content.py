@@ -10,7 +10,7 @@ from postroad.vocabulary.reply import reply
 from postroad.vocabulary.settings import BareNewline
 from postroad.wire.smtp.events import CommandRefused, TransactionDropped
 from tests.wire.cutting import cut, split
-from tests.wire.smtp.conversation import MX, Conversation, in_content
+from tests.wire.smtp.conversation import MX, Conversation, in_content, ready
 
 FULL = reply(452, "No space", status="4.3.1")
 NORMALISING = msgspec.structs.replace(MX, bare_newline=BareNewline.NORMALISE)
@@ -100,6 +100,16 @@ def test_a_message_of_the_announced_size_passes_and_one_octet_more_does_not() ->
     conversation.lines("MAIL FROM:<a@b> SIZE=1", "RCPT TO:<b@b>", "DATA")
     assert conversation.say(b"y" + body + body * 99 + b".\r\n").startswith(b"552 5.3.4")
     assert conversation.lines("MAIL FROM:<a@b>").startswith("250")
+
+
+@pytest.mark.parametrize("announced", [0, 1, MX.message_bytes])
+def test_a_message_that_is_not_as_large_as_was_said_is_taken_whole(announced: int) -> None:
+    """RFC 1870 section 6.3: what is announced is a guess, and nothing is cut off at it."""
+    conversation = ready()
+    conversation.lines(f"MAIL FROM:<a@b> SIZE={announced}", "RCPT TO:<b@b>", "DATA")
+    body = b"x" * 98 + b"\r\n"
+    assert conversation.say(body * 50 + b".\r\n").startswith(b"250")
+    assert conversation.messages == [body * 50]
 
 
 def test_a_message_far_too_large_is_cut_off() -> None:

@@ -131,7 +131,6 @@ def test_a_parameter_is_understood(parameters: str, fields: dict[str, object]) -
         "BY=60",
         "BY=60;X",
         "BY=60;RX",
-        "BY=59;R",
         "BY=0;R",
         "BY=-60;R",
         "BY=1234567890;N",
@@ -162,6 +161,16 @@ def test_a_parameter_with_a_wrong_value_is_501(parameters: str) -> None:
     conversation.lines("EHLO x")
     assert conversation.lines(f"MAIL FROM:<ann@a.example> {parameters}").startswith("501 5.5.4")
     assert conversation.asked(SenderGiven) == []
+
+
+def test_a_time_below_the_least_that_is_announced_is_refused_in_mode_r() -> None:
+    """RFC 2852 section 4: 55z, for there is nothing wrong with what was said; mode N has no least time."""
+    conversation = Conversation(FULL)
+    assert "DELIVERBY 60" in announced(conversation)
+    assert conversation.lines("MAIL FROM:<a@b> BY=59;R").startswith("555 5.5.4 BY with R needs at least 60 seconds")
+    assert conversation.asked(SenderGiven) == []
+    assert conversation.lines("MAIL FROM:<a@b> BY=59;N").startswith("250")
+    assert conversation.lines("RSET", "MAIL FROM:<a@b> BY=60;R").startswith("250")
 
 
 @pytest.mark.parametrize("profile", [MX, FULL])

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TypedDict
 
 from postroad.vocabulary.envelope import DeliverBy
+from postroad.vocabulary.reply import reply
 from postroad.wire.smtp.parameters import SyntaxRefused, needed, unknown_parameter, wrong_argument
 from postroad.wire.smtp.server_profile import ServerProfile, release_limit
 
@@ -71,9 +72,12 @@ def _read_by(value: str | None, min_s: int) -> DeliverBy:
     if match is None:
         raise wrong_argument("BY is seconds;R or seconds;N, and T for a trace")
     seconds, mode = int(match[1]), match[2].upper()
-    # RFC 2852 section 4: to be returned after no time at all is not a thing to ask for.
-    if mode == "R" and (seconds <= 0 or seconds < min_s):
-        raise wrong_argument(f"BY with R needs at least {max(min_s, 1)} seconds")
+    if mode == "R" and seconds <= 0:
+        # RFC 2852 section 4: to be returned after no time at all is not a thing to ask for.
+        raise wrong_argument("BY with R needs a time above 0")
+    if mode == "R" and seconds < min_s:
+        # Well said, and not to be had: 55z, so that the client does not look for a fault of its own.
+        raise SyntaxRefused(reply(555, f"BY with R needs at least {min_s} seconds here", status="5.5.4"))
     return DeliverBy(seconds, mode, bool(match[3]))
 
 

@@ -73,14 +73,15 @@ def needed(keyword: str, value: str | None) -> str:
     return value
 
 
-def decode_xtext(keyword: str, value: str, bytes_max: int) -> str:
-    """What xtext stands for: printable US-ASCII. Raises SyntaxRefused for anything else: a hidden CR LF or
-    NUL here would come out in a report (RFC 3461 section 4.2)."""
+def decode_xtext(keyword: str, value: str, bytes_max: int, *, may_hold_tabs: bool = False) -> str:
+    """What xtext stands for: graphic US-ASCII and spaces. Raises SyntaxRefused for anything else: a hidden CR LF
+    or NUL here would come out in a report (RFC 3461 section 4.2, which has tabs among the white space)."""
     if len(value) > bytes_max or not _XTEXT.fullmatch(value):
         raise wrong_argument(f"{keyword} is not xtext, or too long")
     if "+" in value:
         value = _HEXCHAR.sub(lambda match: chr(int(match[1], 16)), value)
-    if not (value.isascii() and value.isprintable()):
+    shown = value.replace("\t", " ") if may_hold_tabs else value
+    if not (shown.isascii() and shown.isprintable()):
         raise wrong_argument(f"{keyword} has encoded control characters")
     return value
 
@@ -116,7 +117,7 @@ def read_ret(value: str | None) -> str:
 def read_envid(value: str | None) -> str:
     """RFC 3461 section 4.4; kept in xtext, as it is passed on."""
     text = needed("ENVID", value)
-    decode_xtext("ENVID", text, XTEXT_ENVID_BYTES)
+    decode_xtext("ENVID", text, XTEXT_ENVID_BYTES, may_hold_tabs=True)
     return text
 
 
@@ -127,13 +128,13 @@ def read_auth(value: str | None) -> str:
 
 
 def read_notify(value: str | None) -> tuple[Notify, ...]:
-    """RFC 3461 section 4.1: NEVER alone, or a list of the others."""
+    """RFC 3461 section 4.1: NEVER alone, or a list of the others; what is said twice is said."""
     words = needed("NOTIFY", value).upper().split(",")
     try:
-        notify = tuple(Notify(word) for word in words)
+        notify = tuple(dict.fromkeys(Notify(word) for word in words))
     except ValueError:
         raise wrong_argument("NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY") from None
-    if len(set(notify)) != len(notify) or (Notify.NEVER in notify and len(notify) > 1):
+    if Notify.NEVER in notify and len(words) > 1:
         raise wrong_argument("NOTIFY is NEVER, or a list of SUCCESS, FAILURE and DELAY")
     return notify
 
@@ -147,7 +148,7 @@ def read_orcpt(value: str | None, *, smtputf8: bool) -> str:
         raise wrong_argument("ORCPT is type;address")
     if address_type.lower() == "utf-8":
         return f"{address_type};{_utf8_address(address, smtputf8)}"
-    decode_xtext("ORCPT", address, XTEXT_ORCPT_BYTES)
+    decode_xtext("ORCPT", address, XTEXT_ORCPT_BYTES, may_hold_tabs=True)
     return text
 
 
