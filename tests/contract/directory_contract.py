@@ -16,6 +16,7 @@ import pytest
 from postroad.contracts.directory import Account, AlreadyThere, Directory, Domain, DomainKind, NotThere
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.credentials import ScramKeys
+from postroad.vocabulary.standing_order import OrderKind, StandingOrder
 from postroad.vocabulary.usage import DAY, HOUR, Sent, Usage
 
 HERE = Domain(name="a.example")
@@ -280,6 +281,31 @@ class DirectoryContract:
 
         self.run(tmp_path, before)
         self.run(tmp_path, after)
+
+    def test_an_order_stands_until_it_is_taken_back(self, tmp_path: Path) -> None:
+        offline = StandingOrder(kind=OrderKind.OFFLINE, given_at=NOON, by="ann")
+        pause = StandingOrder(kind=OrderKind.PAUSE, subject="domain:b.example", given_at=NOON + HOUR, by="bob")
+
+        async def given(directory: Directory) -> None:
+            assert directory.standing_orders() == ()
+            async with self.opened(tmp_path) as another:
+                await directory.give_order(pause)
+                await another.give_order(offline)
+                await directory.give_order(msgspec.structs.replace(pause, given_at=NOON + DAY, by="eve"))
+                assert directory.standing_orders() == another.standing_orders() == (offline, pause)
+
+        async def taken_back(directory: Directory) -> None:
+            assert directory.standing_orders() == (offline, pause)
+            assert not await directory.take_back_order(OrderKind.PAUSE, "domain:c.example")
+            assert await directory.take_back_order(OrderKind.PAUSE, pause.subject)
+            assert await directory.take_back_order(OrderKind.OFFLINE)
+            assert not await directory.take_back_order(OrderKind.OFFLINE)
+
+        async def at_last(directory: Directory) -> None:
+            assert directory.standing_orders() == ()
+
+        for scene in (given, taken_back, at_last):
+            self.run(tmp_path, scene)
 
     def test_counters_of_several_processes_add_up(self, tmp_path: Path) -> None:
         async def scene(directory: Directory) -> None:

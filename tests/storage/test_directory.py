@@ -173,6 +173,7 @@ def test_a_directory_of_the_first_version_is_taken_over_with_all_it_holds(tmp_pa
         )
         assert bob == Account(id=3, address=Mailbox("bob", "a.example"), disabled=True)
         assert mine.usage(ann.id) == Usage()
+        assert mine.standing_orders() == ()
         assert len(mine.fake_salt_key()) == 32
         assert mine.fake_salt_key() == other.fake_salt_key()
         await mine.change_account(msgspec.structs.replace(ann, scram=KEYS, messages_per_hour=5))

@@ -9,6 +9,7 @@ import msgspec
 
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.credentials import ScramKeys
+from postroad.vocabulary.standing_order import OrderKind, StandingOrder
 from postroad.vocabulary.usage import Sent, Usage
 
 
@@ -84,6 +85,10 @@ class Directory(Protocol):
         """What was written down last by whichever process; empty for an account that has sent nothing."""
         ...
 
+    def standing_orders(self) -> tuple[StandingOrder, ...]:
+        """Those in force, by kind and subject."""
+        ...
+
     async def add_domain(self, domain: Domain) -> None:
         """Raises AlreadyThere."""
         ...
@@ -108,6 +113,14 @@ class Directory(Protocol):
     async def add_usage(self, sent: tuple[Sent, ...]) -> dict[int, Usage]:
         """Add to the counters, all in one transaction; returns those of the accounts named. Accounts that are
         gone meanwhile are left out."""
+        ...
+
+    async def give_order(self, order: StandingOrder) -> None:
+        """From now on, and after every restart. One that was in force already stays as it was given first."""
+        ...
+
+    async def take_back_order(self, kind: OrderKind, subject: str = "") -> bool:
+        """False when there was no such order."""
         ...
 
     async def close(self) -> None: ...

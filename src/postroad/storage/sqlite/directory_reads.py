@@ -10,6 +10,7 @@ from postroad.contracts.directory import Account, Domain, DomainKind
 from postroad.storage.sqlite.moments import from_microseconds
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.credentials import ScramKeys
+from postroad.vocabulary.standing_order import OrderKind, StandingOrder
 from postroad.vocabulary.usage import Usage
 
 _COLUMNS = """
@@ -26,6 +27,7 @@ _ALL_GRANTS = "SELECT account_id, local_part, domain FROM send_grant ORDER BY ac
 _DOMAIN = "SELECT name, kind, relay_to FROM domain WHERE name = ?"
 _DOMAINS = "SELECT name, kind, relay_to FROM domain ORDER BY name"
 _USAGE = "SELECT hour_began_at, messages, day_began_at, recipients FROM account_usage WHERE account_id = ?"
+_STANDING_ORDERS = "SELECT kind, subject, given_at, given_by FROM standing_order ORDER BY kind, subject"
 
 
 def find_account(connection: apsw.Connection, address: Mailbox) -> Account | None:
@@ -91,6 +93,13 @@ def data_version(connection: apsw.Connection, _: None) -> int:
     """A number that changes when another connection has committed."""
     version: int = connection.pragma("data_version")
     return version
+
+
+def standing_orders(connection: apsw.Connection, _: None) -> tuple[StandingOrder, ...]:
+    return tuple(
+        StandingOrder(kind=OrderKind(kind), subject=subject, given_at=from_microseconds(given_at), by=by)
+        for kind, subject, given_at, by in connection.execute(_STANDING_ORDERS)
+    )
 
 
 def _with_grants(connection: apsw.Connection, row: Any) -> Account | None:

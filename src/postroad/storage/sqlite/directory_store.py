@@ -34,19 +34,23 @@ from postroad.storage.sqlite.directory_reads import (
     find_usage,
     list_accounts,
     list_domains,
+    standing_orders,
 )
 from postroad.storage.sqlite.directory_writes import (
     ADD_ACCOUNT,
     ADD_DOMAIN,
     ADD_USAGE,
     CHANGE_ACCOUNT,
+    GIVE_ORDER,
     REMOVE_ACCOUNT,
     REMOVE_DOMAIN,
+    TAKE_BACK_ORDER,
     count_changes,
 )
 from postroad.storage.sqlite.writer import ReadingConnection, make_writer
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.limits import DIRECTORY_CACHE_ENTRIES, DIRECTORY_LOOKUP_BUSY_S, DIRECTORY_RECHECK_S
+from postroad.vocabulary.standing_order import OrderKind, StandingOrder
 from postroad.vocabulary.usage import Sent, Usage
 
 DIRECTORY = DatabaseKind("directory", application_id=0x50524452, sql=sql_folder("directory"), cache_kib=4096)
@@ -130,6 +134,9 @@ class SqliteDirectory:
     def usage(self, account_id: int) -> Usage:
         return self._read(find_usage, account_id)
 
+    def standing_orders(self) -> tuple[StandingOrder, ...]:
+        return self._read(standing_orders, None)
+
     async def add_domain(self, domain: Domain) -> None:
         await self._change(ADD_DOMAIN, domain)
 
@@ -147,6 +154,12 @@ class SqliteDirectory:
 
     async def add_usage(self, sent: tuple[Sent, ...]) -> dict[int, Usage]:
         return await self._writer.submit(ADD_USAGE, sent)
+
+    async def give_order(self, order: StandingOrder) -> None:
+        await self._writer.submit(GIVE_ORDER, order)
+
+    async def take_back_order(self, kind: OrderKind, subject: str = "") -> bool:
+        return await self._writer.submit(TAKE_BACK_ORDER, (kind, subject))
 
     async def close(self) -> None:
         self._is_closed = True

@@ -13,6 +13,7 @@ from postroad.storage.sqlite.directory_reads import find_account, find_domain, f
 from postroad.storage.sqlite.moments import to_microseconds
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.credentials import ScramKeys
+from postroad.vocabulary.standing_order import OrderKind, StandingOrder
 from postroad.vocabulary.usage import Sent, Usage
 
 _ADD_DOMAIN = "INSERT INTO domain (name, kind, relay_to) VALUES (?, ?, ?)"
@@ -41,6 +42,8 @@ _PUT_USAGE = """
     INSERT OR REPLACE INTO account_usage (account_id, hour_began_at, messages, day_began_at, recipients)
     VALUES (?, ?, ?, ?, ?)
 """
+_GIVE_ORDER = "INSERT OR IGNORE INTO standing_order (kind, subject, given_at, given_by) VALUES (?, ?, ?, ?)"
+_TAKE_BACK_ORDER = "DELETE FROM standing_order WHERE kind = ? AND subject = ?"
 _COUNT_CHANGES = "UPDATE house SET changes = changes + ?"
 
 
@@ -124,6 +127,17 @@ def _add_usage(connection: apsw.Connection, sent: tuple[Sent, ...]) -> dict[int,
     return counters
 
 
+def _give_order(connection: apsw.Connection, order: StandingOrder) -> None:
+    row = (order.kind.value, order.subject, to_microseconds(order.given_at), order.by)
+    connection.execute(_GIVE_ORDER, row)
+
+
+def _take_back_order(connection: apsw.Connection, asked: tuple[OrderKind, str]) -> bool:
+    kind, subject = asked
+    connection.execute(_TAKE_BACK_ORDER, (kind.value, subject))
+    return connection.changes() > 0
+
+
 def _must_be_free(connection: apsw.Connection, account: Account, account_id: int) -> None:
     """A Unix user speaks for one account at most."""
     other = find_unix_user(connection, account.unix_user)
@@ -145,9 +159,14 @@ CHANGE_ACCOUNT: Verb[Account, None] = Verb(_change_account)
 REMOVE_ACCOUNT: Verb[Mailbox, Account] = Verb(_remove_account)
 ADD_USAGE: Verb[tuple[Sent, ...], dict[int, Usage]] = Verb(_add_usage)
 
+GIVE_ORDER: Verb[StandingOrder, None] = Verb(_give_order)
+TAKE_BACK_ORDER: Verb[tuple[OrderKind, str], bool] = Verb(_take_back_order)
+
+_NOT_REMEMBERED = (ADD_USAGE, GIVE_ORDER, TAKE_BACK_ORDER)
+
 
 def count_changes(connection: apsw.Connection, done: Sequence[Done]) -> None:
     """In the transaction of a batch: tell those who remember accounts that there is something new."""
-    changed = sum(verb is not ADD_USAGE for verb, _, _ in done)
+    changed = sum(verb not in _NOT_REMEMBERED for verb, _, _ in done)
     if changed:
         connection.execute(_COUNT_CHANGES, (changed,))
