@@ -172,6 +172,9 @@ CONVERSIONS_AT_ONCE = 4
 COMMIT_BATCH = 256
 """Items of one group commit."""
 
+STAGED_BATCH = 64
+"""Items of a commit that may be written on the loop's own thread: less than 2 ms of its time."""
+
 WRITER_QUEUE = 20_000
 """Items waiting for a store's writer; more is StoreUnavailable."""
 
@@ -316,6 +319,11 @@ HOLD_REPORTS = 100
 
 HOLD_DRAINS_AT_ONCE = 20
 """Holds of one worker that are being emptied at once."""
+
+HOLD_LOCK_TRIES = 5
+"""How often ETRN tries to lock a hold that another has, HOLD_LOCK_AGAIN_S apart."""
+
+HOLD_LOCK_AGAIN_S = 1.0
 
 ETRN_OF_CLIENT = 10
 """ETRN commands of one client within ETRN_MEMORY_S; more are answered 458 (RFC 1985 section 4 warns of floods)."""
@@ -601,6 +609,29 @@ SHARD_WAIT_S = 10.0
 
 ERRORS_LOG_BYTES = 4_194_304
 """run/errors.log is begun anew above this size; one predecessor is kept."""
+
+LENT_WAIT_S = 2.0
+"""How long a worker waits for a larger portion of a limit; then it has the one it has."""
+
+LENT_NO_S = 0.25
+"""After a no to the question for a larger portion it is not asked again for so long: a flood is not to become one of
+questions."""
+
+LENT_REFUSALS = 10_000
+"""Such refusals that a worker remembers; beyond that it begins anew and asks again."""
+
+LENT_CHUNKS = 16
+"""One part in so many of a limit, divided by the number of workers, is asked for beyond the present need."""
+
+LENDING_TIDY_S = 10.0
+"""How often the supervisor forgets budgets that are at rest."""
+
+CHANNEL_BUFFER_BYTES = 4_194_304
+"""What may wait for a process that does not read its channel; beyond it, counts of wrong guesses are not passed on
+to it, and portions are not asked for."""
+
+CHANNEL_WORDS = 1000
+"""Words about limits in one line of a channel."""
 
 OUTBOX_LOOK_S = 2.0
 """How often the queue's outbox is looked at even if nobody has said that there is something in it."""
