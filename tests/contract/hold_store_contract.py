@@ -288,6 +288,7 @@ class HoldStoreContract:
         async def look(store: HoldStore) -> None:
             async with store.open_hold("d.example") as hold:
                 assert await hold.overdue(T0, 10) == ()
+                assert (await store.summary("d.example")).next_deadline_at == T0 + hour
                 (first,) = await hold.overdue(T0 + hour, 10)
                 assert first.queue_id == FIRST
                 assert [each.queue_id for each in await hold.overdue(T0 + 3 * hour, 10)] == [FIRST, SECOND]

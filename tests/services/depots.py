@@ -229,6 +229,7 @@ class Depot:
             settings,
             HoldsWorld(
                 store=self.store,
+                queue=self.queue,
                 directory=self.directory,
                 clock=clock,
                 network=self.host,

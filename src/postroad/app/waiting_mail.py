@@ -29,6 +29,7 @@ from postroad.services.reception import Reception
 from postroad.services.terminals import Terminals, Watchers
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from postroad.vocabulary.settings import LimitSettings
+from postroad.world.aside import in_a_thread
 
 FIRST_SHARD = 0
 
@@ -73,6 +74,7 @@ class WaitingMail:
             outgoing.settings,
             HoldsWorld(
                 store=outgoing.holds,
+                queue=self._queue,
                 directory=shared.directory,
                 clock=shared.clock,
                 network=outgoing.network,
@@ -80,6 +82,7 @@ class WaitingMail:
                 entropy=outgoing.entropy,
                 flush=Alone(queues, shared.clock, wake).flush if is_alone else others.flush,
                 stirred=self._stirred,
+                aside=in_a_thread,
             ),
             ourselves=Ourselves(configuration.hostname, outgoing.own_endpoints),
             errors=errors,

@@ -83,11 +83,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HoldSummary(msgspec.Struct, frozen=True):
-    """What waits in a hold. `oldest` is None where nothing does."""
+    """What waits in a hold. `oldest_held_at` is None where nothing does; `next_deadline_at` where nothing that waits
+    has a deadline."""
 
     messages: int
     size_bytes: int
     oldest_held_at: datetime | None
+    next_deadline_at: datetime | None = None
 
 
 class Hold(Protocol):

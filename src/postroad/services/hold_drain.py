@@ -134,6 +134,7 @@ class HoldDrain:
         self._tasks.create_task(self._settle(parcel), name=f"settlement in {self._destination}")
 
     def gone(self, parcel: Parcel) -> None:
+        parcel.forget_converted()
         self._origin.pop(parcel, None)
 
     def is_ready(self, connection: Sender) -> None:
@@ -207,6 +208,7 @@ class HoldDrain:
         except Exception as error:
             self._errors(f"outcome of {parcel.work.queue_id} in {parcel.work.destination}", error)
         finally:
+            parcel.forget_converted()
             self._unsettled -= 1
             self._changed()
 
@@ -233,11 +235,18 @@ class HoldDrain:
         final = tuple(outcome for outcome in parcel.outcomes if outcome.fate is not Fate.DEFERRED)
         decision = decide(
             final,
-            Past(work.envelope.reverse_path, work.queued_at, work.attempts + 1, warned=True),
+            Past(
+                work.envelope.reverse_path,
+                work.queued_at,
+                work.attempts + 1,
+                warned=True,
+                deliver_by=work.envelope.deliver_by,
+            ),
             _FOR_EVER,
             now=now,
             jitter=0.0,
             next_hop_reports=parcel.next_hop_reports,
+            next_hop_keeps_time=parcel.next_hop_keeps_time,
         )
         fact = attempted(parcel, tuple(parcel.outcomes), at=now, now_s=self._loop.time())
         return HoldSettlement(

@@ -106,13 +106,23 @@ class HoldKeeping:
             raise failures[0]
 
     async def _keep(self, domain: str) -> None:
-        try:
-            async with self._world.holds.open_hold(domain) as hold:
-                await self._look_at(hold)
-        except HoldLocked:
-            pass  # it is being emptied; the next round looks again
+        if await self._needs_looking_at(domain):
+            try:
+                async with self._world.holds.open_hold(domain) as hold:
+                    await self._look_at(hold)
+            except HoldLocked:
+                pass  # it is being emptied; the next round looks again
         await self._report(domain)
         await self.copy_stories(domain)
+
+    async def _needs_looking_at(self, domain: str) -> bool:
+        """Locked without need, a hold would be refused to its owner just then."""
+        summary = await self._world.holds.summary(domain)
+        oldest, deadline, now = summary.oldest_held_at, summary.next_deadline_at, self._world.clock.now()
+        if oldest is None:
+            return False
+        settings = self._domains.get(domain)
+        return settings is None or oldest <= now - settings.keep or (deadline is not None and deadline <= now)
 
     async def _look_at(self, hold: Hold) -> None:
         settings = self._domains.get(hold.domain)

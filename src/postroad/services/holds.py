@@ -13,21 +13,24 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
+from postroad.contracts.aside import Aside
 from postroad.contracts.clock import Clock
 from postroad.contracts.directory import Directory
 from postroad.contracts.entropy import Entropy
 from postroad.contracts.hold_store import Hold, HoldLocked, HoldStore
 from postroad.contracts.network import Network
+from postroad.contracts.queue_store import QueueStore
 from postroad.contracts.resolver import Resolver
 from postroad.rules import hold_requests
 from postroad.rules.hold_requests import Pending
 from postroad.rules.mx_order import Ourselves
 from postroad.rules.routing import onward_destination
 from postroad.services.answers import Turned
+from postroad.services.conversion import Conversions, in_place
 from postroad.services.hold_drain import DrainParts, HoldDrain
 from postroad.services.lanes import Errors
 from postroad.services.relay import Relay
@@ -36,7 +39,7 @@ from postroad.services.relay_parts import Listener, Surroundings, TlsPlan
 from postroad.services.sweep_on_demand import SweepOnDemand
 from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.endpoint import PeerFacts
-from postroad.vocabulary.limits import HOLD_DRAINS_AT_ONCE, STOP_GRACE_S
+from postroad.vocabulary.limits import HOLD_DRAINS_AT_ONCE, HOLD_LOCK_AGAIN_S, HOLD_LOCK_TRIES, STOP_GRACE_S
 from postroad.vocabulary.reply import Reply
 from postroad.vocabulary.settings import DeliverySettings, HoldDomain
 from postroad.wire.smtp.client import ClientProfile
@@ -49,9 +52,11 @@ _ANY_NUMBER = 2**31
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldsWorld:
     """The stores and seams that holds work with. `flush` makes due what waits for a domain in the queues of all
-    workers and returns how many groups; `stirred` is told of each hold that something left."""
+    workers and returns how many groups; `stirred` is told of each hold that something left. `queue` has room for
+    large content in another form; `aside` is where it is made."""
 
     store: HoldStore
+    queue: QueueStore
     directory: Directory
     clock: Clock
     network: Network
@@ -59,6 +64,7 @@ class HoldsWorld:
     entropy: Entropy
     flush: Callable[[str], Awaitable[int]]
     stirred: Callable[[str], None]
+    aside: Aside = in_place
 
 
 class Holds:
@@ -80,6 +86,7 @@ class Holds:
             self._owned[hold.owner] = (*self._owned.get(hold.owner, ()), hold.domain)
         self._settings = settings
         self._world = world
+        self._conversions = Conversions(world.queue, world.clock, world.aside)
         self._ourselves = ourselves
         self._errors = errors
         self._listener = listener
@@ -177,16 +184,24 @@ class Holds:
     async def _send_out(self, domain: str) -> None:
         """Send a hold to the domain's own host."""
         try:
-            async with self._world.store.open_hold(domain) as hold:
-                self._last[domain] = await self._serve(hold)
-        except HoldLocked:
-            pass  # another session is at it: what was asked for happens
+            await self._send_unlocked(domain)
         except Exception as error:
             self._errors(f"hold of {domain}", error)
         finally:
             del self._draining[domain]
             self._rest.set()
             self._world.stirred(domain)
+
+    async def _send_unlocked(self, domain: str) -> None:
+        """As soon as nobody else has it. Whoever gives up or reports what is in it has it for a moment only; whoever
+        has it for longer empties it, and so what was asked for happens."""
+        for _ in range(HOLD_LOCK_TRIES):
+            try:
+                async with self._world.store.open_hold(domain) as hold:
+                    self._last[domain] = await self._serve(hold)
+                    return
+            except HoldLocked:
+                await asyncio.sleep(HOLD_LOCK_AGAIN_S)
 
     async def _serve(self, hold: Hold) -> str:
         """Returns what came of it, in words."""
@@ -229,6 +244,7 @@ class Holds:
             settings=settings,
             errors=self._errors,
             listener=self._listener,
+            conversions=self._conversions,
         )
 
     # ---- ATRN and TURN ---------------------------------------------------------------------------
@@ -254,13 +270,17 @@ class Holds:
                 return answer
             drain = HoldDrain(holds, Destination(DestinationKind.HOLD, ",".join(wanted)), self._parts)
             await drain.has_more()
-            return _Turning(self, drain, opened.pop_all(), tuple(wanted), peer).answer()
+            locked = _Locked(drain, opened.pop_all())
+            return Turned(
+                lambda transport: self.serve_turned(transport, locked, tuple(wanted), peer), locked.opened.aclose
+            )
         raise AssertionError("the block above returns")
 
     def serve_turned(
-        self, transport: asyncio.Transport, drain: HoldDrain, domains: tuple[str, ...], peer: PeerFacts
+        self, transport: asyncio.Transport, locked: _Locked, domains: tuple[str, ...], peer: PeerFacts
     ) -> Coroutine[Any, Any, None]:
         """Take over a connection whose client has become the server, and give back what sends what waits over it."""
+        drain = locked.drain
         self._turned += 1
         number = self._turned
         name = peer.helo or peer.remote.address
@@ -284,16 +304,26 @@ class Holds:
         self._turns.add(drain)
         transport.set_protocol(connection)
         connection.connection_made(transport)
-        return self._converse(connection, drain, domains, name)
+        return self._converse(connection, locked, domains, name)
 
     async def _converse(
-        self, connection: RelayConnection, drain: HoldDrain, domains: tuple[str, ...], name: str
+        self, connection: RelayConnection, locked: _Locked, domains: tuple[str, ...], name: str
     ) -> None:
+        text = "the conversation broke off"
         try:
-            end = await connection.converse()
-            await drain.at_rest()
+            text = (await connection.converse()).text
+        finally:
+            # Ours, and not the connection's: while a disk is full it may take long, and reception need not wait.
+            task = self._write_down(locked, domains, name, text)
+            self._parts.tasks.create_task(task, name=f"outcomes for {name}")
+
+    async def _write_down(self, locked: _Locked, domains: tuple[str, ...], name: str, text: str) -> None:
+        drain = locked.drain
+        try:
+            async with locked.opened:
+                await drain.at_rest()
             for domain in domains:
-                self._last[domain] = f"{drain.delivered} messages fetched by {name}: {end.text}"
+                self._last[domain] = f"{drain.delivered} messages fetched by {name}: {text}"
         finally:
             self._turns.discard(drain)
             self._rest.set()
@@ -301,27 +331,11 @@ class Holds:
                 self._world.stirred(domain)
 
 
-class _Turning:
-    """Holds that are locked for a connection about to change its roles."""
+class _Locked(NamedTuple):
+    """Holds that are locked for a connection about to change its roles; `opened` frees them."""
 
-    def __init__(
-        self, holds: Holds, drain: HoldDrain, opened: AsyncExitStack, domains: tuple[str, ...], peer: PeerFacts
-    ) -> None:
-        self._holds = holds
-        self._drain = drain
-        self._opened = opened
-        self._domains = domains
-        self._peer = peer
-
-    def answer(self) -> Turned:
-        return Turned(self._serve, self._opened.aclose)
-
-    def _serve(self, transport: asyncio.Transport) -> Coroutine[Any, Any, None]:
-        return self._see_to_its_end(self._holds.serve_turned(transport, self._drain, self._domains, self._peer))
-
-    async def _see_to_its_end(self, conversation: Coroutine[Any, Any, None]) -> None:
-        async with self._opened:
-            await conversation
+    drain: HoldDrain
+    opened: AsyncExitStack
 
 
 class _Over(Exception):

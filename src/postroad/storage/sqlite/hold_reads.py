@@ -37,7 +37,9 @@ _CONTENT = """
     SELECT content.file, content.octets, message.size_bytes
     FROM content JOIN message ON message.number = content.message WHERE content.message = ?
 """
-_SUMMARY = "SELECT count(*), ifnull(sum(size_bytes), 0), min(held_at) FROM message WHERE waits = 1"
+_SUMMARY = """
+    SELECT count(*), ifnull(sum(size_bytes), 0), min(held_at), min(deadline_at) FROM message WHERE waits = 1
+"""
 _REPORTS = """
     SELECT r.number, r.message, r.outcomes, m.queue_id, m.envelope, m.size_bytes, m.queued_at
     FROM report AS r JOIN message AS m ON m.number = r.message ORDER BY r.number LIMIT ?
@@ -140,8 +142,9 @@ def _content(connection: apsw.Connection, number: int) -> ContentRow | None:
 
 
 def _summary(connection: apsw.Connection, _: None) -> HoldSummary:
-    messages, size_bytes, oldest = connection.execute(_SUMMARY).get
-    return HoldSummary(messages, size_bytes, None if oldest is None else from_microseconds(oldest))
+    messages, size_bytes, *moments = connection.execute(_SUMMARY).get
+    oldest, deadline = (None if moment is None else from_microseconds(moment) for moment in moments)
+    return HoldSummary(messages, size_bytes, oldest, deadline)
 
 
 def _reports(connection: apsw.Connection, asked: tuple[str, int]) -> tuple[Report, ...]:
