@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from postroad.vocabulary.address import Mailbox, ReversePath
 from postroad.vocabulary.envelope import BodyType, Notify, Way
-from postroad.vocabulary.limits import DOMAIN_BYTES
-from postroad.vocabulary.reply import Reply, reply
+from postroad.vocabulary.limits import COMMAND_TEXT, DOMAIN_BYTES
+from postroad.vocabulary.reply import Reply, printable, reply
 from postroad.wire.smtp import replies
 from postroad.wire.smtp.events import Greeted, RecipientGiven, SenderGiven
 from postroad.wire.smtp.later_parameters import Later, read_later
@@ -31,12 +31,21 @@ from postroad.wire.smtp.parameters import (
 )
 from postroad.wire.smtp.paths import PathRefused, parse_mailbox, split_path
 from postroad.wire.smtp.server_profile import ServerProfile
-from postroad.wire.smtp.transitions import NOT_COMMANDS, Verb
+from postroad.wire.smtp.transitions import GREETING_VERBS, MAIL_VERBS, NOT_COMMANDS, Verb
 
 VERBS: dict[bytes, Verb] = {verb.encode(): verb for verb in Verb if verb not in NOT_COMMANDS}
 
 # Whoever says this speaks HTTP, perhaps with SMTP in its body: the connection ends at once.
 FOREIGN_VERBS = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"CONNECT", b"OPTIONS", b"PATCH", b"DELETE"})
+
+# Verbs of other servers and of other protocols: the only words, beside our own, that are kept of what we refuse.
+_KNOWN_ELSEWHERE = FOREIGN_VERBS | frozenset(
+    b"APOP BURL CAPA CAPABILITY HELLO LIST LOGIN LOGOUT PASS RETR STAT STLS USER X-EXPS XEXCH50 XFORWARD".split()
+)
+_NO_WORD_OF_IT = "unknown command"
+_KEPT_WHOLE = frozenset(
+    {*MAIL_VERBS, *GREETING_VERBS, Verb.RCPT, Verb.BDAT, Verb.VRFY, Verb.EXPN, Verb.ETRN, Verb.ATRN},
+)
 
 
 class AuthAsked(NamedTuple):
@@ -52,6 +61,23 @@ def read_verb(line: bytes) -> tuple[Verb | None, bytes, bytes]:
         word = word.upper()
         verb = VERBS.get(word)
     return verb, word, argument
+
+
+def kept_word(word: bytes) -> str:
+    """What the ledger keeps of a word that is no verb here. After an AUTH that was refused, clients go on with the
+    response they had ready, and base64 can look like any word: only words that are somebody's verb are kept."""
+    return word.decode("ascii") if word in _KNOWN_ELSEWHERE else _NO_WORD_OF_IT
+
+
+def kept_of(line: bytes) -> str:
+    """What the ledger keeps of a refused command line: all of it where an address or a name is said, else the verb;
+    behind a lone CR or LF there may be another command, with a password in it."""
+    verb, word, _ = read_verb(line.replace(b"\r", b"\n").partition(b"\n")[0])
+    if verb is None:
+        return kept_word(word)
+    if verb not in _KEPT_WHOLE or b"\n" in line or b"\r" in line:
+        return verb.value
+    return printable(line.decode("ascii", "replace"), COMMAND_TEXT)
 
 
 def refuse_argument(argument: bytes) -> None:

@@ -19,15 +19,21 @@ from postroad.vocabulary.envelope import Way
 from postroad.vocabulary.limits import (
     AUTH_LINE_BYTES,
     COMMAND_LINE_BYTES,
-    COMMAND_TEXT,
     COMMANDS_WITHOUT_MAIL,
-    SMTP_UNKNOWN_COMMANDS_TEXT,
 )
-from postroad.vocabulary.reply import Reply, printable
+from postroad.vocabulary.reply import Reply
 from postroad.wire.line_buffer import LineFault
 from postroad.wire.session import Wait
 from postroad.wire.smtp import replies
-from postroad.wire.smtp.commands import FOREIGN_VERBS, parse_mail, parse_rcpt, read_verb, refuse_argument
+from postroad.wire.smtp.commands import (
+    FOREIGN_VERBS,
+    kept_of,
+    kept_word,
+    parse_mail,
+    parse_rcpt,
+    read_verb,
+    refuse_argument,
+)
 from postroad.wire.smtp.events import (
     ClientReplaced,
     CommandRefused,
@@ -163,7 +169,7 @@ class ServerSession(ServerContent):
             try:
                 self._take_command(line)
             except SyntaxRefused as refused:
-                self._refuse(_without_secrets(line), refused.reply)
+                self._refuse(kept_of(line), refused.reply)
         return True
 
     def _take_command(self, line: bytes) -> None:
@@ -197,7 +203,7 @@ class ServerSession(ServerContent):
 
     def _take_unknown(self, word: bytes) -> None:
         """What is no command here: of another protocol, or of nothing at all."""
-        text = printable(word.decode("ascii", "replace"), SMTP_UNKNOWN_COMMANDS_TEXT)
+        text = kept_word(word)
         if word in FOREIGN_VERBS:
             self._refuse(text, replies.NOT_SMTP, close=True)
             return
@@ -318,8 +324,3 @@ _COMMANDS: dict[Verb, Callable[[ServerSession, bytes], None]] = {
     Verb.TURN: ServerSession._take_turn,
     Verb.XCLIENT: ServerSession._take_xclient,
 }
-
-
-def _without_secrets(line: bytes) -> str:
-    """A refused command for the ledger; of AUTH the verb alone, what follows may be a password."""
-    return "AUTH" if line[:5].upper() == b"AUTH " else printable(line.decode("ascii", "replace"), COMMAND_TEXT)
