@@ -15,6 +15,7 @@ from typing import IO
 import pytest
 
 from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES
+from tests.live.test_waiting_mail import held, wait_until_fetched
 from tests.message.mime import decoded, head, multipart
 from tests.support.ports import free_port, pause
 from tests.support.server import PASSWORD, Server
@@ -119,19 +120,6 @@ def send(server: Server, content: bytes) -> None:
     with smtplib.SMTP(server.address, server.ports["smtp"]) as client:
         client.sendmail("ann@a.example", ["bob@d.example"], content, mail_options=["BODY=8BITMIME"])
     server.wait_until_delivered()
-
-
-def held(server: Server) -> int:
-    (facts,) = (report for report in server.reports() if "holds" in report)
-    return int(facts["holds"][0]["messages"])
-
-
-def wait_until_fetched(server: Server) -> None:
-    for _ in range(LOOKS):
-        if not held(server):
-            return
-        pause(0.1)
-    raise AssertionError("it is held still")
 
 
 def test_large_8_bit_mail_is_made_7_bit_for_a_customer_that_takes_no_other(provider: Server) -> None:

@@ -92,6 +92,14 @@ def held(server: Server) -> int:
     return int(facts["holds"][0]["messages"])
 
 
+def wait_until_fetched(server: Server) -> None:
+    for _ in range(WAIT):
+        if not held(server):
+            return
+        pause(0.1)
+    raise AssertionError(f"{held(server)} messages are held still")
+
+
 @BOTH_WAYS
 @pytest.mark.parametrize("method", ["atrn", "turn"])
 def test_a_postroad_collects_its_mail_from_a_postroad(provider: Server, tmp_path: Path, method: str) -> None:
@@ -132,6 +140,48 @@ def test_a_postroad_fetches_a_maildrop_of_a_postroad(provider: Server, tmp_path:
         home.wait_until_delivered()
         assert home.run("read", "bob@d.example", "2").stdout.endswith(LARGE)
     assert provider.ask("read", "dave@p.example", "--list") == []
+
+
+@pytest.mark.parametrize("options", [(), ("--single-process",)], ids=["processes", "single"])
+def test_a_postroad_has_its_mail_sent_by_a_postroad(tmp_path: Path, options: tuple[str, ...]) -> None:
+    port = free_port("127.0.0.1")
+    there = Server(
+        tmp_path / "provider",
+        hostname="mx.p.example",
+        domain="p.example",
+        users=("dave",),
+        options=options,
+        sections=(
+            '[[hold]]\ndomain = "d.example"\nowner = "dave@p.example"\n'
+            f'[[route]]\ndomain = "d.example"\nto = "127.0.0.1:{port}"\n'
+        ),
+    )
+    with running(there):
+        for content in (LETTER, LARGE, LETTER):
+            send(there, "bob@d.example", content)
+        assert held(there) == 3
+        home = Server(
+            tmp_path / "customer",
+            hostname="mx.d.example",
+            domain="d.example",
+            users=("bob",),
+            options=options,
+            port_of={"smtp": port},
+            sections=(
+                f'[[pickup]]\nname = "p"\nhost = "127.0.0.1:{there.ports["smtp"]}"\nmethod = "etrn"\n'
+                'domains = ["d.example"]\ntls = "opportunistic"\n'
+            ),
+        )
+        with running(home):
+            (result,) = home.ask("pickup", "p")
+            assert result["ok"]
+            assert "3 pending messages" in result["said"]
+            wait_until_fetched(there)
+            home.wait_until_delivered()
+            letters = [home.run("read", "bob@d.example", str(number)).stdout for number in (1, 2, 3)]
+            assert [letter.endswith(content) for letter, content in zip(letters, (LETTER, LARGE, LETTER), strict=True)]
+            (again,) = home.ask("pickup", "p")
+            assert "no messages waiting" in again["said"]
 
 
 def test_etrn_is_answered_on_port_25_and_an_unknown_node_is_not_allowed(provider: Server) -> None:
