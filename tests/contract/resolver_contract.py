@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from postroad.contracts.errors import DnsTemporary
-from postroad.contracts.resolver import MxRecord, Resolver
+from postroad.contracts.resolver import MxAnswer, MxRecord, Resolver
 from postroad.vocabulary.zone import Record, a, cname, mx, ptr, txt
 
 FAILING = "broken.a.example"
+PROVED = frozenset({"a.example", "alias.a.example", "none.a.example", "b.example"})
+"""The names whose answers DNSSEC proves; that of an alias only as far as each step of it."""
 
 ZONES: dict[str, list[Record]] = {
     "": [],
@@ -25,6 +27,7 @@ ZONES: dict[str, list[Record]] = {
         txt("long.a.example", "é" * 400),
         cname("www.a.example", "mx1.a.example"),
         cname("alias.a.example", "b.example"),
+        cname("half-proved.a.example", "many.a.example"),
         cname("dangling.a.example", "nobody.b.example"),
         cname("loop.a.example", "pool.a.example"),
         cname("pool.a.example", "loop.a.example"),
@@ -100,6 +103,19 @@ async def check_the_strings_of_a_text_are_joined(resolver: Resolver) -> None:
 
 async def check_an_answer_too_long_for_a_datagram_is_whole(resolver: Resolver) -> None:
     assert len(await resolver.mx("many.a.example")) == 101
+
+
+async def check_an_answer_tells_whether_it_is_proved(resolver: Resolver) -> None:
+    assert (await resolver.mx_answer("A.example")).proved
+    assert not (await resolver.mx_answer("many.a.example")).proved
+    # That there is none has to be proved, too: the domain itself is the host then.
+    assert await resolver.mx_answer("none.a.example") == MxAnswer((), proved=True)
+    assert await resolver.mx_answer("mx1.a.example") == MxAnswer((), proved=False)
+
+
+async def check_an_alias_is_proved_when_every_step_of_it_is(resolver: Resolver) -> None:
+    assert await resolver.mx_answer("alias.a.example") == MxAnswer((MxRecord(5, "mx1.a.example"),), proved=True)
+    assert not (await resolver.mx_answer("half-proved.a.example")).proved
 
 
 CHECKS: list[Callable[[Resolver], Awaitable[None]]] = [

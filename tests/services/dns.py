@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from postroad.contracts.errors import Busy, DnsTemporary
-from postroad.contracts.resolver import MxRecord
+from postroad.contracts.resolver import MxAnswer, MxRecord
 from postroad.vocabulary.credentials import ScramKeys, scram_keys
 
 
 class Zone:
-    """A resolver. A name in `silent` is never answered now. `asked` counts the questions."""
+    """A resolver. A name in `silent` is never answered now; the MX of those in `proved` are. `asked` counts the
+    questions."""
 
     def __init__(
         self,
@@ -17,11 +20,13 @@ class Zone:
         addresses: dict[str, tuple[str, ...]] | None = None,
         names: dict[str, tuple[str, ...]] | None = None,
         silent: frozenset[str] = frozenset(),
+        proved: Set[str] = frozenset(),
     ) -> None:
         self._mx = mx or {}
         self._addresses = addresses or {}
         self._names = names or {}
         self._silent = silent
+        self._proved = proved
         self.asked: list[str] = []
 
     def _ask(self, name: str) -> None:
@@ -32,6 +37,9 @@ class Zone:
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:
         self._ask(domain)
         return self._mx.get(domain, ())
+
+    async def mx_answer(self, domain: str) -> MxAnswer:
+        return MxAnswer(await self.mx(domain), domain in self._proved)
 
     async def addresses(self, host: str) -> tuple[str, ...]:
         self._ask(host)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.envelope import DeliverBy, Notify, Recipient
 from postroad.vocabulary.outcome import Fate, Outcome
 from postroad.vocabulary.reply import reply
-from postroad.vocabulary.settings import RetrySettings
+from postroad.vocabulary.settings import RetrySettings, Route, Smarthost, SmarthostTls
 from postroad.wire.smtp.server_profile import ServerProfile
 from tests.services.towns import ANN, CONTENT, Town, play
 from tests.support.peer import Peer
@@ -38,6 +39,7 @@ async def outcomes(town: Town) -> list[Outcome]:
 def test_a_message_that_requires_tls_goes_verified_to_a_host_that_requires_it_onward(tmp_path: Path) -> None:
     async def scene() -> None:
         async with Town.open(tmp_path) as town:
+            town.proved |= {"b.example", "c.example"}
             b = town.peer("mx.b.example", "203.0.113.2", domain="b.example", tls=True)
             b.profile = profile_of(b, require_tls=True)
             await town.send(ANN, "bob@b.example", require_tls=True)
@@ -53,6 +55,7 @@ def test_a_message_that_requires_tls_goes_verified_to_a_host_that_requires_it_on
 def test_another_host_of_the_domain_may_offer_what_the_first_does_not(tmp_path: Path) -> None:
     async def scene() -> None:
         async with Town.open(tmp_path) as town:
+            town.proved |= {"b.example", "c.example"}
             plain = town.peer("mx1.b.example", "203.0.113.2", domain="b.example", preference=10)
             able = town.peer("mx2.b.example", "203.0.113.3", domain="b.example", preference=20, tls=True)
             able.profile = profile_of(able, require_tls=True)
@@ -63,12 +66,15 @@ def test_another_host_of_the_domain_may_offer_what_the_first_does_not(tmp_path: 
     play(scene)
 
 
-@pytest.mark.parametrize("lack", ["STARTTLS", "REQUIRETLS", "a certificate"])
+@pytest.mark.parametrize("lack", ["STARTTLS", "REQUIRETLS", "a certificate", "a proof of the MX"])
 def test_where_no_host_keeps_it_secret_it_comes_back_with_5_7_30(tmp_path: Path, lack: str) -> None:
     async def scene() -> None:
         async with Town.open(tmp_path) as town:
+            town.proved |= {"b.example", "c.example"}
             b = town.peer("mx.b.example", "203.0.113.2", domain="b.example", tls=lack != "STARTTLS")
-            b.profile = profile_of(b, require_tls=lack == "a certificate")
+            b.profile = profile_of(b, require_tls=lack in ("a certificate", "a proof of the MX"))
+            if lack == "a proof of the MX":
+                town.proved.clear()
             if lack == "a certificate":
                 town.hosts["mx.b.example"].certificate = Certificate(("mx.b.example",), valid=False)
             await town.send(ANN, "bob@b.example", require_tls=True, ret="FULL", content=SECRET)
@@ -83,9 +89,64 @@ def test_where_no_host_keeps_it_secret_it_comes_back_with_5_7_30(tmp_path: Path,
     play(scene)
 
 
+WAYS: dict[str, dict[str, Any]] = {
+    "an unmarked route": {"routes": (Route("b.example", "mx.b.example", 25),)},
+    "a verified route": {"routes": (Route("*.example", "mx.b.example", 25, SmarthostTls.VERIFIED),)},
+    "an unmarked smart host": {"smarthost": Smarthost("mx.b.example", 25)},
+    "a verified smart host": {"smarthost": Smarthost("mx.b.example", 25, tls=SmarthostTls.VERIFIED)},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_over_a_configured_way_it_goes_where_the_administrator_says_that_it_is_safe(tmp_path: Path, way: str) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, **WAYS[way]) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", tls=True)
+            b.profile = profile_of(b, require_tls=True)
+            await town.send(ANN, "bob@b.example", require_tls=True)
+            found = await outcomes(town)
+            if "verified" in way:
+                assert b.recipients == ["bob@b.example"]
+            else:
+                assert [(each.fate, str(each.status)) for each in found[:1]] == [(Fate.FAILED, "5.7.30")]
+                assert b.connections == 0
+
+    play(scene)
+
+
+def test_a_verified_route_takes_no_mail_without_a_certificate_for_its_host(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, **WAYS["a verified route"]) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", tls=True)
+            town.hosts["mx.b.example"].certificate = Certificate(("other.example",))
+            await town.send(ANN, "bob@b.example")
+            await town.settled(1)
+            (attempt,) = await town.attempts()
+            assert [each.fate for each in attempt.outcomes] == [Fate.DEFERRED]
+            assert b.mail == []
+            town.hosts["mx.b.example"].certificate = Certificate(("mx.b.example",))
+            await town.queue_is_empty()
+            assert b.recipients == ["bob@b.example"]
+
+    play(scene)
+
+
+def test_a_route_without_tls_is_spoken_to_in_clear(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, routes=(Route("*", "mx.b.example", 25, SmarthostTls.NONE),)) as town:
+            town.peer("mx.b.example", "203.0.113.2", tls=True)
+            await town.send(ANN, "bob@b.example")
+            await town.queue_is_empty()
+            (attempt,) = await town.attempts()
+            assert attempt.tls is None
+
+    play(scene)
+
+
 def test_a_host_that_cannot_be_reached_just_now_is_waited_for(tmp_path: Path) -> None:
     async def scene() -> None:
         async with Town.open(tmp_path) as town:
+            town.proved |= {"b.example", "c.example"}
             b = town.peer("mx.b.example", "203.0.113.2", domain="b.example", tls=True)
             b.profile = profile_of(b, require_tls=True)
             b.greeting = reply(421, "Busy")
@@ -101,6 +162,7 @@ def test_a_host_that_cannot_be_reached_just_now_is_waited_for(tmp_path: Path) ->
 def test_other_mail_for_the_same_domain_does_not_wait_for_what_it_does_not_need(tmp_path: Path) -> None:
     async def scene() -> None:
         async with Town.open(tmp_path) as town:
+            town.proved |= {"b.example", "c.example"}
             b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
             await town.send(ANN, "bob@b.example", require_tls=True)
             await town.send(ANN, "bea@b.example")
@@ -114,6 +176,7 @@ def test_other_mail_for_the_same_domain_does_not_wait_for_what_it_does_not_need(
 def test_the_report_about_it_requires_tls_as_well(tmp_path: Path) -> None:
     async def scene() -> None:
         async with Town.open(tmp_path) as town:
+            town.proved |= {"b.example", "c.example"}
             town.peer("mx.b.example", "203.0.113.2", domain="b.example")
             c = town.peer("mx.c.example", "203.0.113.3", domain="c.example", tls=True)
             c.profile = profile_of(c, require_tls=True)

@@ -13,9 +13,11 @@ from postroad.contracts.resolver import MxRecord, Resolver
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.limits import DNS_FAILURE_TTL_S
 from postroad.vocabulary.zone import Record, RecordType, a, mx
+from postroad.world import dns_exchange
 from postroad.world.dns import DnsResolver
 from postroad.world.dns_exchange import parse_server, system_servers
 from postroad.world.dns_server import DnsServer
+from postroad.world.dns_wire import Found, Query
 from tests.contract import resolver_contract as contract
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
@@ -50,6 +52,7 @@ def test_the_contract(check: Callable[[Resolver], Awaitable[None]], loop: str) -
     async def play() -> None:
         async with served(contract.ZONES) as (server, address):
             server.failing.add(contract.FAILING)
+            server.proved |= contract.PROVED
             await check(DnsResolver([address]))
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
@@ -318,5 +321,40 @@ def test_an_answer_of_thousands_of_records_does_not_stop_the_house() -> None:
         async with served({"c.example": records}) as (_, address):
             with pytest.raises(DnsTemporary, match="octets"):
                 await DnsResolver([address]).mx("c.example")
+
+    asyncio.run(play())
+
+
+def test_the_word_of_a_resolver_beyond_this_machine_proves_nothing() -> None:
+    """Whoever stands on the way could have said it (RFC 4035 section 4.9.3)."""
+    reply = DnsServer({"c.example": [mx("c.example", 10, "mx.c.example")]})
+    reply.proved.add("c.example")
+
+    def found(*, proof: bool, edns: bool = True) -> Found:
+        query = Query("c.example", RecordType.MX, 4711, proof=proof, edns=edns)
+        wire = reply._answer(query.wire, None)
+        assert wire is not None
+        # Such a resolver may say so unasked.
+        return query.read(wire[:3] + bytes([wire[3] | 0x20]) + wire[4:])
+
+    assert found(proof=True).proved
+    assert found(proof=True, edns=False).proved
+    assert not found(proof=False).proved
+
+
+def test_only_a_server_on_loopback_is_asked_for_a_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def play() -> None:
+        asked: list[tuple[str, bytes]] = []
+
+        async def no_answer(server: Endpoint, query: Query) -> bytes:
+            asked.append((server.address, query.wire[2:4]))
+            raise OSError("nobody there")
+
+        monkeypatch.setattr(dns_exchange, "_over_udp", no_answer)
+        resolver = DnsResolver(["192.0.2.53", "127.0.0.1", "[::1]:53"])
+        with pytest.raises(DnsTemporary):
+            await resolver.mx_answer("c.example")
+        plain, proof = b"\x01\x00", b"\x01\x20"
+        assert set(asked) == {("192.0.2.53", plain), ("127.0.0.1", proof), ("::1", proof)}
 
     asyncio.run(play())

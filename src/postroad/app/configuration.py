@@ -161,7 +161,7 @@ class Configuration(Section):
         return DeliverySettings(
             hostname=self.hostname,
             smarthost=self._smarthost(),
-            routes=tuple(Route(route.domain, route.to.address, route.to.port) for route in self.route),
+            routes=tuple(Route(route.domain, route.to.address, route.to.port, route.tls) for route in self.route),
             hold_domains=frozenset(hold.domain for hold in self.hold),
             port=delivery.port,
             bind=delivery.bind,

@@ -155,6 +155,11 @@ class RouteSection(Section):
 
     domain: DomainPattern = Field(description='a domain, or "*.domain" for all below it')
     to: HostPort = Field(description='"host:port"')
+    tls: SmarthostTls = Field(
+        SmarthostTls.OPPORTUNISTIC,
+        strict=False,
+        description='"none", "opportunistic" or "verified"; mail that requires TLS goes only where it is "verified"',
+    )
 
 
 class QueueSection(Section):

@@ -20,10 +20,12 @@ _HEAD = """\
 # file when it starts and on SIGHUP. Durations are "30s", "5m", "4h", "5d"; paths are meant from this folder.
 """
 _ROUTE = """
-# ---- Exceptions from MX: the first that fits a domain wins. Any number of these:
+# ---- Exceptions from MX: the first that fits a domain wins. `tls` is "none", "opportunistic" or "verified"; mail
+# that requires TLS (RFC 8689) goes only where it is "verified". Any number of these:
 #[[route]]
 #domain = "*.corp"
 #to = "mail.corp:25"
+#tls = "opportunistic"
 """
 _HOLD = """
 # ---- Mail that waits here until its owner fetches it by ETRN, ATRN or TURN. Any number of these:

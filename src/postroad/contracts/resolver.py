@@ -14,6 +14,15 @@ class MxRecord(msgspec.Struct, frozen=True, order=True, array_like=True):
     host: str
 
 
+class MxAnswer(msgspec.Struct, frozen=True):
+    """`records` as `Resolver.mx` gives them. `proved`: DNSSEC shows that they are the domain's own, or that it has
+    none; said only by a validating resolver on this machine, for on any longer way somebody could say it for him
+    (RFC 4035 section 4.9.3)."""
+
+    records: tuple[MxRecord, ...]
+    proved: bool = False
+
+
 class Resolver(Protocol):
     """Every method raises DnsTemporary when the answer is not to be had now, and returns an empty tuple
     when there is none (no such name, or no such record: `exists` tells them apart where it matters).
@@ -21,6 +30,10 @@ class Resolver(Protocol):
 
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:
         """Unsorted, as the answer gave them."""
+        ...
+
+    async def mx_answer(self, domain: str) -> MxAnswer:
+        """`mx`, and whether it is proved."""
         ...
 
     async def addresses(self, host: str) -> tuple[str, ...]:

@@ -78,12 +78,19 @@ _MEANINGS: dict[tuple[int, int], Explanation] = {
     (7, 1): Explanation("The recipient's system refuses this message by its rules.", _POLICY),
     (7, 2): Explanation("You may not send to this mailing list.", "Ask those who run the list."),
     (7, 5): Explanation("The encryption that was asked for is not to be had.", _OPERATOR),
+    (7, 4): Explanation("A kind of protection that the message asks for is not supported on the way.", _OPERATOR),
     (7, 8): Explanation("The name or password that the mail system used was refused.", _OPERATOR),
+    (7, 10): Explanation("Encryption is needed on the way and was not to be had.", _OPERATOR),
     (7, 20): Explanation("The signature of your domain on the message was missing or wrong.", _OPERATOR),
     (7, 23): Explanation("Your domain does not allow mail to be sent from where this came from.", _OPERATOR),
     (7, 25): Explanation("The name of the sending system could not be confirmed.", _OPERATOR),
     (7, 26): Explanation("The message could not be shown to come from the domain it names.", _OPERATOR),
     (7, 27): Explanation("The domain of your own address says that it takes no mail.", _OPERATOR),
+    (7, 28): Explanation("The recipient's system takes no more mail of this kind for now.", _LATER),
+    (7, 30): Explanation(
+        "You asked for encryption all the way to the recipient, and it cannot be had.",
+        "Send the message again without asking for that, if it may travel unprotected. " + _ASK,
+    ),
 }
 
 # What is said when only the subject is known (RFC 3463 section 4).

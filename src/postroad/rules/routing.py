@@ -15,7 +15,7 @@ from postroad.vocabulary.destination import MAILBOX, SMARTHOST, Destination, Des
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.outcome import Group
-from postroad.vocabulary.settings import DeliverySettings
+from postroad.vocabulary.settings import DeliverySettings, Route
 
 _LOCAL = "local"
 
@@ -101,6 +101,11 @@ def split_moved(
         else:
             moved.append(group)
     return staying, tuple(moved)
+
+
+def route_to(host_and_port: str, settings: DeliverySettings) -> Route | None:
+    """The first route that leads to "host:port", as it is written in a `Destination`."""
+    return next((each for each in settings.routes if host_port_text(each.host, each.port) == host_and_port), None)
 
 
 def host_port_text(host: str, port: int) -> str:

@@ -13,9 +13,9 @@ from msgspec import structs
 from postroad.contracts.entropy import Entropy
 from postroad.contracts.errors import ConnectFailed, DnsTemporary
 from postroad.contracts.resolver import Resolver
-from postroad.rules.attempt import DNS_FAILED, Connect, Lookup, Walk
+from postroad.rules.attempt import DNS_FAILED, REQUIRETLS_NEEDED, Connect, Lookup, Walk
 from postroad.rules.mx_order import UNROUTABLE, Hosts, NoWay, Ourselves, hosts_of_domain, literal_address
-from postroad.rules.routing import host_port
+from postroad.rules.routing import host_port, route_to
 from postroad.services.lanes import Failure, WorkSource
 from postroad.services.relay_connection import RelayConnection
 from postroad.services.relay_parts import End, Surroundings, TlsPlan
@@ -28,6 +28,14 @@ from postroad.wire.smtp.client_events import TlsUse
 
 SUBMISSIONS_PORT = 465
 """TLS from the first octet (RFC 8314 section 3.3)."""
+_UNPROVED = (
+    "The message requires TLS all the way (REQUIRETLS), and no DNSSEC proves which hosts take mail for {domain}: an "
+    "impostor's could be among them."
+)
+_UNVERIFIED = (
+    "The message requires TLS all the way (REQUIRETLS), and the configured way over {host} is not one that is "
+    'verified (tls = "verified").'
+)
 
 
 class Relay:
@@ -47,11 +55,12 @@ class Relay:
         None when mail was served, or nothing waits any more; otherwise why no host took any.
         """
         way = _Way.to(lane.destination, self._settings)
-        if lane.requires_tls:
-            way.require_tls()
+        way.needs_proof = lane.requires_tls
         hosts = await self._hosts(way)
         if isinstance(hosts, NoWay):
             return Failure(hosts)
+        if lane.requires_tls:
+            way.require_tls()
         walk = Walk(
             hosts,
             way.port,
@@ -75,15 +84,19 @@ class Relay:
             walk.failed(end.text, reply=end.reply, tls=end.tls, insecure=end.insecure)
 
     async def _hosts(self, way: _Way) -> Hosts | NoWay:
+        if way.needs_proof and way.configured and not way.verify:
+            return NoWay(Fate.FAILED, REQUIRETLS_NEEDED, _UNVERIFIED.format(host=way.name))
         if way.configured or literal_address(way.name) is not None:
             return ((way.name,),)
         if way.name.startswith("["):
             return NoWay(Fate.FAILED, UNROUTABLE, f"{way.name} is no address that can be connected to.")
         try:
-            records = await self._resolver.mx(way.name)
+            answer = await self._resolver.mx_answer(way.name)
         except DnsTemporary as error:
             return NoWay(Fate.DEFERRED, DNS_FAILED, f"The MX of {way.name} could not be looked up just now: {error}")
-        return hosts_of_domain(way.name, records, self._ourselves, self._entropy.shuffled)
+        if way.needs_proof and not answer.proved:
+            return NoWay(Fate.FAILED, REQUIRETLS_NEEDED, _UNPROVED.format(domain=way.name))
+        return hosts_of_domain(way.name, answer.records, self._ourselves, self._entropy.shuffled)
 
     async def _addresses(self, hosts: tuple[str, ...]) -> dict[str, tuple[str, ...] | None]:
         """Of equal hosts all at once; at most MX_HOSTS."""
@@ -127,7 +140,7 @@ class Relay:
 class _Way:
     """What the settings say of the way to a destination: a host or domain, a port, and how to talk there."""
 
-    __slots__ = ("configured", "name", "port", "profile", "tls_at_once", "verify")
+    __slots__ = ("configured", "name", "needs_proof", "port", "profile", "tls_at_once", "verify")
 
     def __init__(self, name: str, port: int, profile: ClientProfile, configured: bool, verify: bool = False) -> None:
         self.name = name
@@ -136,6 +149,8 @@ class _Way:
         self.configured = configured
         self.verify = verify
         self.tls_at_once = profile.tls_active
+        self.needs_proof = False
+        """Whether the host must be the right one beyond doubt: DNSSEC, or the administrator, says so."""
 
     def require_tls(self) -> None:
         """RFC 8689 section 4.2.1: TLS with a certificate that is good for the host's name, whatever the settings say
@@ -150,7 +165,14 @@ class _Way:
             return cls(destination.name, settings.port, plain, configured=False)
         if destination.kind is DestinationKind.ROUTE:
             host = host_port(destination.name, settings.port)
-            return cls(host.address, host.port, plain, configured=True)
+            route = route_to(destination.name, settings)
+            if route is None or route.tls is SmarthostTls.OPPORTUNISTIC:
+                return cls(host.address, host.port, plain, configured=True)
+            verify = route.tls is SmarthostTls.VERIFIED
+            at_once = verify and host.port == SUBMISSIONS_PORT
+            use = TlsUse.REQUIRED if verify else TlsUse.NEVER
+            profile = structs.replace(plain, tls=use, tls_active=at_once)
+            return cls(host.address, host.port, profile, configured=True, verify=verify)
         smarthost = settings.smarthost
         assert smarthost is not None, "a group for the smart host is moved when there is none any more"
         # A password goes only to who has proved to be the one it is for (interface: "verified" whenever a user is set).

@@ -7,24 +7,31 @@ from collections import Counter
 from ipaddress import ip_address
 
 from postroad.contracts.errors import DnsTemporary
-from postroad.contracts.resolver import MxRecord
+from postroad.contracts.resolver import MxAnswer, MxRecord
 from postroad.vocabulary.limits import DNS_CNAMES
 from postroad.vocabulary.zone import RecordType, ZoneAnswer, Zones, look_up
 
 
 class VirtualResolver:
     """`zones` may be changed at any time; a name in none of them is not there. `failing` names give SERVFAIL;
-    `asked` counts the questions."""
+    `proved` ones are signed (DNSSEC), as far as the question has to be followed; `asked` counts the questions."""
 
     def __init__(self, zones: Zones, *, latency_s: float = 0.01) -> None:
         self.zones = zones
         self.failing: set[str] = set()
+        self.proved: set[str] = set()
         self.latency_s = latency_s
         self.asked: Counter[tuple[str, RecordType]] = Counter()
 
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:
         answer = await self._ask(domain, RecordType.MX)
         return tuple(MxRecord(record.preference, record.value) for record in answer.of_type(RecordType.MX))
+
+    async def mx_answer(self, domain: str) -> MxAnswer:
+        answer = await self._ask(domain, RecordType.MX)
+        names = {domain.lower().removesuffix("."), answer.name, *(record.name for record in answer.records)}
+        records = tuple(MxRecord(record.preference, record.value) for record in answer.of_type(RecordType.MX))
+        return MxAnswer(records, names <= self.proved)
 
     async def addresses(self, host: str) -> tuple[str, ...]:
         answers = [await self._ask(host, kind) for kind in (RecordType.AAAA, RecordType.A)]

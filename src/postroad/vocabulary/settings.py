@@ -14,6 +14,8 @@ from postroad.vocabulary.address import Mailbox
 
 
 class SmarthostTls(StrEnum):
+    """Of the smart host, a route or a pickup."""
+
     NONE = "none"
     OPPORTUNISTIC = "opportunistic"
     VERIFIED = "verified"
@@ -28,11 +30,13 @@ class Smarthost(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """`pattern` is a domain or "*.domain"; the first match wins."""
+    """`pattern` is a domain or "*.domain"; the first match wins. With `tls` "verified" nothing goes there but inside
+    TLS with a certificate for `host`, and so mail that requires TLS may (RFC 8689)."""
 
     pattern: str
     host: str
     port: int
+    tls: SmarthostTls = SmarthostTls.OPPORTUNISTIC
 
 
 class HoldDomain(msgspec.Struct, frozen=True):

@@ -11,8 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 
+from msgspec import structs
+
 from postroad.contracts.errors import DnsTemporary
-from postroad.contracts.resolver import MxRecord
+from postroad.contracts.resolver import MxAnswer, MxRecord
 from postroad.vocabulary.limits import (
     DNS_CACHE_ENTRIES,
     DNS_CNAMES,
@@ -50,6 +52,10 @@ class DnsResolver:
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:
         return (await self._find(domain, RecordType.MX)).records
 
+    async def mx_answer(self, domain: str) -> MxAnswer:
+        found = await self._find(domain, RecordType.MX)
+        return MxAnswer(found.records, found.proved)
+
     async def addresses(self, host: str) -> tuple[str, ...]:
         known = [self._recall((host.lower(), kind)) for kind in (RecordType.AAAA, RecordType.A)]
         if all(isinstance(found, Found) and not found.alias for found in known):
@@ -85,10 +91,13 @@ class DnsResolver:
         try:
             async with asyncio.timeout(DNS_TOTAL_S):
                 asked = name.lower().removesuffix(".")
+                proved = True
                 for _ in range(DNS_CNAMES + 1):
                     found = await self._find_one((asked, kind))
+                    proved = proved and found.proved
                     if not found.alias:
-                        return found
+                        # Each step of the chain has to be proved: whoever forges an alias chooses the answer.
+                        return found if found.proved is proved else structs.replace(found, proved=False)
                     asked = found.alias
         except TimeoutError:
             raise DnsTemporary(f"{name}: no answer within {DNS_TOTAL_S:g} s")
