@@ -151,7 +151,7 @@ class ServerWorld:
         mine, its = self._transaction, session.transaction
         assert (its is None) == (mine is None)
         if mine is not None and its is not None:
-            assert (its.sender, list(its.recipients)) == (mine.sender, mine.recipients)
+            assert (its.sender, its.recipients) == (mine.sender, len(mine.recipients))
 
     # ---- what could be seen ----------------------------------------------------------------------
 

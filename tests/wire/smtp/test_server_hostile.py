@@ -102,8 +102,24 @@ def test_a_flood_of_recipients_costs_nothing_more() -> None:
     conversation.say(b"MAIL FROM:<a@b>\r\n" + b"RCPT TO:<b@b>\r\n" * 150)
     transaction = conversation.session.transaction
     assert transaction is not None
-    assert len(transaction.recipients) == 100
+    assert transaction.recipients == 100
     assert len(conversation.asked(RecipientGiven)) == 100
+
+
+def test_ten_thousands_of_recipients_cost_each_as_much_as_the_first() -> None:
+    many = 30_000
+    conversation = ready(msgspec.structs.replace(MX, recipients_max=many))
+    conversation.lines("MAIL FROM:<a@b>")
+    first = conversation.session.transaction
+    for _ in range(many // 1000):
+        conversation.say(b"RCPT TO:<b@b>\r\n" * 1000)
+    last = conversation.session.transaction
+    assert first is not None
+    assert last == msgspec.structs.replace(first, recipients=many)
+    assert len(msgspec.msgpack.encode(last)) <= len(msgspec.msgpack.encode(first)) + 2
+    assert conversation.lines("RCPT TO:<c@b>").startswith("452 4.5.3")
+    assert conversation.lines("RSET", "MAIL FROM:<a@b>").startswith("250")
+    assert conversation.session.transaction == first
 
 
 @given(st.lists(st.integers(0, len(SESSION)), max_size=12))

@@ -246,7 +246,7 @@ class Walker:
                 assert transaction is not None
                 path = transaction.sender.reverse_path
                 assert path is not None
-                self.taken.append((path.local_part, len(transaction.recipients)))
+                self.taken.append((path.local_part, transaction.recipients))
                 session.answer(self.at_end)
             elif kind is CredentialsGiven:
                 session.authenticated("ann@example.org")
@@ -311,7 +311,7 @@ def say_all(depth: int, at_end: Reply, before: tuple[str, ...]) -> int:
             if transaction is not None:
                 assert transaction.sender.reverse_path is not None
                 assert transaction.sender.reverse_path.local_part == after.sender
-                assert len(transaction.recipients) == after.recipients
+                assert transaction.recipients == after.recipients
             count += 1
             if said + 1 < depth:
                 todo.append((twin, after, said + 1))

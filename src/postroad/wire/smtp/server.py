@@ -271,7 +271,7 @@ class ServerSession(ServerContent):
         transaction = self._transaction
         assert transaction is not None
         recipient = parse_rcpt(argument, self._profile, smtputf8=transaction.sender.smtputf8)
-        if len(transaction.recipients) >= self._profile.recipients_max:
+        if transaction.recipients >= self._profile.recipients_max:
             self._idle_commands += 1
             # RFC 5321 section 4.5.3.1.10: 452, and the client sends the others in another transaction.
             self._out.append(replies.TOO_MANY_RECIPIENTS.wire)
@@ -284,7 +284,7 @@ class ServerSession(ServerContent):
             transaction = self._transaction
             assert transaction is not None
             if given.code < 300:
-                self._transaction = Transaction(transaction.sender, (*transaction.recipients, question))
+                self._transaction = Transaction(transaction.sender, transaction.recipients + 1)
             else:
                 self._idle_commands += 1
             self._move(_RCPT, given)

@@ -196,7 +196,7 @@ class ServerContent(ServerRarer):
         if self._phase is _CLOSED:
             return
         if self._profile.lmtp and is_last:
-            self._out += [fault.wire] * (len(transaction.recipients) - 1)
+            self._out += [fault.wire] * (transaction.recipients - 1)
         self._drop(str(fault))
         self._phase = next_phase(self._phase, _END_OF_DATA, fault.code)
         self._messages += 1
@@ -210,7 +210,7 @@ class ServerContent(ServerRarer):
         self._move(_END_OF_DATA, given)
         if self._profile.lmtp:
             assert transaction is not None
-            more = more or (given,) * (len(transaction.recipients) - 1)
+            more = more or (given,) * (transaction.recipients - 1)
             self._out += [each.wire for each in more]
 
     def answer_each(self, given: tuple[Reply, ...]) -> None:
@@ -218,7 +218,7 @@ class ServerContent(ServerRarer):
         assert isinstance(self._question, ContentEnded), "no end of content is in question"
         assert self._profile.lmtp, "SMTP has one reply for all"
         assert self._transaction is not None
-        assert len(given) == len(self._transaction.recipients), "a reply for each accepted recipient"
+        assert len(given) == self._transaction.recipients, "a reply for each accepted recipient"
         assert all(200 <= each.code < 300 or each.code >= 400 for each in given), "3yz ends nothing"
         self._question = None
         self._end_transaction(*given)

@@ -10,7 +10,7 @@ from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.reply import Reply
 from postroad.wire.sasl import Challenge
 from postroad.wire.sasl_secrets import CramExchange, CramResponse, ScramExchange, ScramOpening, ScramProof
-from postroad.wire.smtp.events import Greeted, RecipientGiven, SenderGiven
+from postroad.wire.smtp.events import Greeted, SenderGiven
 from postroad.wire.smtp.transitions import Phase
 
 
@@ -19,7 +19,9 @@ class Transaction(msgspec.Struct, frozen=True):
     ends it, so that nothing of one can be left over in the next. Only what was accepted is in it."""
 
     sender: SenderGiven
-    recipients: tuple[RecipientGiven, ...] = ()
+    recipients: int = 0
+    """How many. Who they are is remembered by whoever accepted them: a value with all of them in it, made anew at each
+    RCPT, would take a time that grows with their square."""
 
 
 Exchange: TypeAlias = Challenge | ScramOpening | ScramExchange | ScramProof | CramExchange | CramResponse
