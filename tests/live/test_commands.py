@@ -34,6 +34,7 @@ COMMANDS = (
     ("account", "passwd"),
     ("account", "disable"),
     ("account", "grant"),
+    ("account", "limit"),
     ("domain", "add"),
     ("domain", "remove"),
     ("domain", "list"),
@@ -44,6 +45,8 @@ COMMANDS = (
     ("queue", "show"),
     ("queue", "flush"),
     ("trace",),
+    ("pickup",),
+    ("watch",),
 )
 
 
