@@ -43,11 +43,12 @@ to = "127.0.0.1:{plain.port}"
     assert "unexpected" not in server.log()
 
 
-def submit(server: Server, name: str, recipient: str, parameters: list[str]) -> None:
+def submit(server: Server, name: str, recipient: str, parameters: list[str], *asked: str) -> None:
+    """`asked` are parameters of RCPT."""
     port = server.ports["submissions"]
     with smtplib.SMTP_SSL("127.0.0.1", port, context=unverified(), timeout=20) as smtp:
         smtp.login(ANN, PASSWORD)
-        smtp.sendmail(ANN, [recipient], LETTER % name, mail_options=parameters)
+        smtp.sendmail(ANN, [recipient], LETTER % name, mail_options=parameters, rcpt_options=asked)
 
 
 def report(server: Server, name: str) -> bytes:
@@ -82,6 +83,27 @@ def test_a_letter_that_requires_tls_does_not_go_without(server: Server) -> None:
     found = report(server, "secret")
     assert b"Status: 5.7.30" in found
     assert b"the body" not in found
+
+
+@pytest.mark.parametrize(("recipient", "action"), [("bob@here.example", b"delivered"), ("x@plain.example", b"relayed")])
+def test_success_is_told_under_the_names_that_the_sender_gave(server: Server, recipient: str, action: bytes) -> None:
+    """RFC 3461 sections 5.2.2, 5.2.3 and 6.3"""
+    name = f"told-{action.decode()}"
+    submit(server, name, recipient, ["RET=FULL", "ENVID=order+2B42"], "NOTIFY=SUCCESS", "ORCPT=rfc822;An+2BOther@x")
+    found = report(server, name)
+    assert b"\r\nAction: %s\r\n" % action in found
+    assert b"\r\nOriginal-Envelope-Id: order+42\r\n" in found
+    assert b"\r\nOriginal-Recipient: rfc822; An+Other@x\r\n" in found
+    assert b"the body" not in found
+
+
+def test_who_wants_to_hear_nothing_hears_nothing(server: Server) -> None:
+    """RFC 3461 sections 4.1 and 5.2.6: two letters that cannot be delivered, and one report."""
+    before = len(server.mailbox("ann"))
+    submit(server, "silence", "x@closed.example", ["BY=1;R"], "NOTIFY=NEVER")
+    submit(server, "words", "y@closed.example", ["BY=1;R"], "NOTIFY=FAILURE")
+    assert b"y@closed.example" in report(server, "words")
+    assert len(server.mailbox("ann")) == before + 1
 
 
 def test_a_priority_is_in_the_trace_of_a_letter(server: Server) -> None:

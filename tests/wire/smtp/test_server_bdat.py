@@ -161,6 +161,26 @@ def test_the_two_ways_are_not_mixed() -> None:
     assert refused.lines("RCPT TO:<c@c>").startswith("503 5.5.1")
 
 
+def test_chunks_behind_a_refused_one_are_swallowed_and_refused_too() -> None:
+    """A client that has not waited goes on with its chunks: RFC 3030 section 2."""
+    conversation = with_recipient()
+    said = conversation.say(b"BDAT 2\r\n\nxBDAT 6\r\nQUIT\r\nBDAT 6 LAST\r\nRSET\r\nNOOP\r\n")
+    assert [line[:9] for line in said.decode().splitlines()] == ["550 5.6.0", "503 5.5.1", "503 5.5.1", "250 2.0.0"]
+    assert conversation.messages == []
+    conversation.lines("RSET", *OPENING)
+    assert conversation.say(b"BDAT 3 LAST\r\nc\r\n").startswith(b"250")
+    assert conversation.messages == [b"c\r\n"]
+
+
+def test_chunks_that_are_more_than_was_said_are_taken_whole() -> None:
+    """RFC 1870 section 6.3"""
+    conversation = ready(FULL)
+    conversation.lines("MAIL FROM:<a@b> SIZE=1", "RCPT TO:<b@b>")
+    assert conversation.say(b"BDAT 6\r\nabcd\r\n").startswith(b"250")
+    assert conversation.say(b"BDAT 6 LAST\r\nefgh\r\n").startswith(b"250")
+    assert conversation.messages == [b"abcd\r\nefgh\r\n"]
+
+
 @pytest.mark.parametrize("octets", [b"BDAT 10\r\nabc", b"BDAT 3\r\na\r\n", b"BDAT 10 LAST\r\n123456789"])
 def test_a_cut_in_the_middle_leaves_nothing(octets: bytes) -> None:
     """13 f"""
