@@ -13,6 +13,7 @@ from postroad.rules.lending import Lender, Lent, Recall, Used
 from postroad.services.portions import Limit, Portions
 from postroad.simulation.virtual_loop import VirtualLoop
 from postroad.vocabulary.limits import LENT_NO_S
+from tests.services.houses import pass_time
 
 NAMES = ("t0", "t1", "t2")
 
@@ -149,7 +150,7 @@ def test_the_sum_of_what_is_used_never_exceeds_the_limit(actions: list[tuple[str
             assert crew.total("a") <= most
             assert crew.total("b") <= most
         # Whatever came before: all that is free can be had by whoever asks, wherever it was lent to.
-        await asyncio.sleep(LENT_NO_S)
+        await pass_time(LENT_NO_S)
         crew.deliver_all()
         while await crew.patiently("t1", Limit("a", most)):
             assert crew.total("a") <= most
@@ -201,7 +202,7 @@ def test_what_is_used_up_and_what_is_about_to_be_never_exceed_the_limit(
                 case "die":
                     crew.die(name)
             assert crew.used + crew.total("a") <= most
-        await asyncio.sleep(LENT_NO_S)
+        await pass_time(LENT_NO_S)
         crew.deliver_all()
         while await crew.patiently("t1", limit):
             crew.spend("t1", limit)
@@ -250,7 +251,7 @@ def test_the_portions_of_a_dead_worker_come_back() -> None:
         assert not await crew.patiently("t1", limit)
         crew.in_use["t0"].clear()
         crew.die("t0")
-        await asyncio.sleep(LENT_NO_S)
+        await pass_time(LENT_NO_S)
         for _ in range(10):
             assert await crew.patiently("t1", limit)
         assert not crew.take("t0", limit), "the new one has no standing portion of what is lent out"

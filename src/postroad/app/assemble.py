@@ -35,6 +35,7 @@ from postroad.services.operations.performer import Performer, PlainObject
 from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
 from postroad.services.reception import Onward, Reception, ReceptionSettings, Stores, Surroundings
 from postroad.services.relay_parts import Listener
+from postroad.services.shared_limits import SharedLimits
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from postroad.vocabulary.limits import SHARD_WAIT_S, STOP_GRACE_S
 from postroad.vocabulary.listener import ListenerRole
@@ -70,11 +71,12 @@ async def open_transport(
     resolver: Resolver | None = None,
     tls_client: TlsClient | None = None,
     listener: Listener | None = None,
+    shared_limits: SharedLimits | None = None,
 ) -> AsyncIterator[Node]:
     """SMTP in and out on these shards; new mail goes into the first. The doors' sockets are closed with the node.
 
     `resolver` and `tls_client` stand in for the configured name servers and the system's authorities;
-    `listener` hears the conversations with other servers. Raises CannotServe, StoreUnavailable."""
+    `listener` hears the conversations with other servers; `shared_limits` holds over several processes. Raises CannotServe, StoreUnavailable."""
     identity = open_identity(configuration, speaker.say)
     async with AsyncExitStack() as opened:
         shared = await opened.enter_async_context(open_shared(configuration, name))
@@ -120,14 +122,16 @@ async def open_transport(
             user_name=_user_name,
             entropy=SystemEntropy(),
             channel_binding=identity.end_point,
+            shared=shared_limits or SharedLimits(),
         )
         limits = configuration.limit_settings()
+        of_all = limits.sessions
         limits = msgspec.structs.replace(limits, sessions=sessions_that_fit(limits.sessions, speaker.say))
         onward = Onward(
             routing=services[0].delivery.routing, accepted=accepted, holds=waiting.holds, terminals=waiting.terminals
         )
         stores = Stores(queue=queues[0], directory=shared.directory, passwords=shared.passwords, ledger=shared.ledger)
-        settings = _reception_settings(configuration, limits, queue_runs=waiting.queue_runs)
+        settings = _reception_settings(configuration, limits, of_all, queue_runs=waiting.queue_runs)
         reception = Reception(settings=settings, stores=stores, around=around, onward=onward)
         await opened.enter_async_context(reception)
         opened.push_async_callback(reception.stop, STOP_GRACE_S)
@@ -157,7 +161,12 @@ async def open_transport(
 
 @asynccontextmanager
 async def open_access(
-    configuration: Configuration, *, name: str, doors: Doors, speaker: Speaker
+    configuration: Configuration,
+    *,
+    name: str,
+    doors: Doors,
+    speaker: Speaker,
+    shared_limits: SharedLimits | None = None,
 ) -> AsyncIterator[Node]:
     """POP3. Raises CannotServe, StoreUnavailable."""
     identity = open_identity(configuration, speaker.say)
@@ -181,6 +190,7 @@ async def open_access(
             ),
             clock=shared.clock,
             network=network,
+            shared=shared_limits,
         )
         await opened.enter_async_context(pop3)
         opened.push_async_callback(pop3.stop, STOP_GRACE_S)
@@ -198,7 +208,9 @@ def _accepted_by(service: ShardService) -> Callable[[NewMessage], None]:
     return accepted
 
 
-def _reception_settings(configuration: Configuration, limits: LimitSettings, *, queue_runs: bool) -> ReceptionSettings:
+def _reception_settings(
+    configuration: Configuration, limits: LimitSettings, of_all: int, *, queue_runs: bool
+) -> ReceptionSettings:
     return ReceptionSettings(
         hostname=configuration.hostname,
         limits=limits,
@@ -207,6 +219,7 @@ def _reception_settings(configuration: Configuration, limits: LimitSettings, *, 
         hold_domains=frozenset(hold.domain for hold in configuration.hold),
         queue_runs=queue_runs,
         terminals=True,
+        sessions_of_all=of_all,
     )
 
 

@@ -20,6 +20,7 @@ from postroad.app.speaking import Speaker
 from postroad.app.spread import Spread
 from postroad.contracts.errors import StoreUnavailable
 from postroad.services.operations.performer import PlainObject
+from postroad.services.shared_limits import SharedLimits
 
 
 class Inside:
@@ -70,9 +71,10 @@ class SingleProcess:
         """One configuration's time."""
         try:
             async with AsyncExitStack() as opened:
+                shared = SharedLimits()
                 nodes = [
-                    Inside("t0", "transport", await opened.enter_async_context(self._transport())),
-                    Inside("a0", "access", await opened.enter_async_context(self._access())),
+                    Inside("t0", "transport", await opened.enter_async_context(self._transport(shared))),
+                    Inside("a0", "access", await opened.enter_async_context(self._access(shared))),
                 ]
                 server = ControlServer(Spread(nodes, self._facts), self._speaker)
                 await opened.enter_async_context(server.serving(self._control.dup()))
@@ -89,21 +91,23 @@ class SingleProcess:
         except StoreUnavailable as error:
             raise CannotServe(str(error)) from error
 
-    def _transport(self) -> AbstractAsyncContextManager[Node]:
+    def _transport(self, shared: SharedLimits) -> AbstractAsyncContextManager[Node]:
         return open_transport(
             self._configuration,
             name="t0",
             shards=all_shards(self._configuration),
             doors=tuple((door.role, door.sockets[0].dup()) for door in self._doors if door.role not in ACCESS_ROLES),
             speaker=self._speaker,
+            shared_limits=shared,
         )
 
-    def _access(self) -> AbstractAsyncContextManager[Node]:
+    def _access(self, shared: SharedLimits) -> AbstractAsyncContextManager[Node]:
         return open_access(
             self._configuration,
             name="a0",
             doors=tuple((door.role, door.sockets[0].dup()) for door in self._doors if door.role in ACCESS_ROLES),
             speaker=self._speaker,
+            shared_limits=shared,
         )
 
     def _read_again(self) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,9 +19,12 @@ from datetime import UTC, datetime
 from postroad.app.channel import Answer, ChannelBroken, Line, line, read_line
 from postroad.app.configuration import Configuration
 from postroad.app.errors import TRY_AGAIN, CannotServe
+from postroad.app.lending import Lending, Words
 from postroad.app.speaking import Speaker
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.vocabulary.limits import (
+    CHANNEL_BUFFER_BYTES,
+    CHANNEL_WORDS,
     CONTROL_ANSWER_S,
     CONTROL_LINE_BYTES,
     STOP_GRACE_S,
@@ -46,10 +50,16 @@ class Post:
 
 
 class WorkerProcess:
-    """A running worker and the channel to it."""
+    """A running worker and the channel to it. `limits` takes its words about limits."""
 
-    def __init__(self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        writer: asyncio.StreamWriter,
+        limits: Callable[[Words], None] = lambda _: None,
+    ) -> None:
         self.process = process
+        self._limits = limits
         self.started_at = datetime.now(UTC)
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._writer = writer
@@ -59,6 +69,12 @@ class WorkerProcess:
     def order(self, content: Line) -> None:
         if not self._writer.is_closing():
             self._writer.write(line(content))
+
+    def tell_limits(self, words: Words, needed: bool) -> None:
+        """Words about limits; those that are not `needed` are dropped where the worker does not read."""
+        if needed or self._writer.transport.get_write_buffer_size() < CHANNEL_BUFFER_BYTES:
+            for content in limit_lines(words):
+                self.order(content)
 
     async def perform(self, verb: str, arguments: PlainObject) -> list[PlainObject]:
         if self._writer.is_closing():  # it is dead, and only not yet known to be
@@ -91,6 +107,9 @@ class WorkerProcess:
                     future.set_exception(OperationFailed(_ENDED, TRY_AGAIN))
 
     def _take(self, content: Line) -> None:
+        if "limits" in content:
+            self._limits(content["limits"])
+            return
         if "ready" in content and not self.ready.done():
             self.ready.set_result(None)
         elif "failed" in content and not self.ready.done():
@@ -104,15 +123,20 @@ class WorkerProcess:
                 asked[1].set_exception(failed)
 
 
-class Slot:
-    """Keeps one post manned. `configuration` is what the next worker will get."""
+def limit_lines(words: Words) -> list[Line]:
+    return [{"limits": words[begin : begin + CHANNEL_WORDS]} for begin in range(0, len(words), CHANNEL_WORDS)]
 
-    def __init__(self, post: Post, configuration: Configuration, speaker: Speaker) -> None:
+
+class Slot:
+    """Keeps one post manned. `configuration` is what the next worker will get, `lending` what all have in common."""
+
+    def __init__(self, post: Post, configuration: Configuration, speaker: Speaker, lending: Lending) -> None:
         self.post = post
         self.configuration = configuration
         self.restarts = 0
         self.worker: WorkerProcess | None = None
         self._speaker = speaker
+        self._lending = lending
         self._stopping = False
         self._hurry = asyncio.Event()
         """Ends the wait before a restart."""
@@ -199,6 +223,7 @@ class Slot:
             if worker.process.returncode is None:
                 worker.process.kill()
             self.worker = None
+            self._lending.died(self.post.name)
 
     async def _see_it_ready(self, worker: WorkerProcess) -> None:
         try:
@@ -257,10 +282,15 @@ class Slot:
                 "configuration": text.fileno(),
                 "path": str(self.configuration.path),
                 "debug": self._speaker.debug,
+                "workers": self._lending.workers if self.post.role == "transport" else 1,
             }
             reader, writer = await asyncio.open_unix_connection(sock=ours, limit=CONTROL_LINE_BYTES)
-            worker = WorkerProcess(process, writer)
-            worker.order({"start": start})
+            name = self.post.name
+            worker = WorkerProcess(process, writer, lambda words: self._lending.heard(name, words))
+            first = limit_lines(self._lending.born(name, worker.tell_limits))
+            worker.order({"start": {**start, "first_lines": len(first)}})
+            for content in first:
+                worker.order(content)
             return worker, reader
 
     async def _ended(self, worker: WorkerProcess) -> str:

@@ -20,6 +20,7 @@ from postroad import __version__
 from postroad.app.configuration import Configuration, load
 from postroad.app.control import ControlServer
 from postroad.app.errors import CannotServe, ConfigurationError
+from postroad.app.lending import Lending
 from postroad.app.listening import ACCESS_ROLES, Door
 from postroad.app.report import ServerReport
 from postroad.app.shards import share_out
@@ -57,7 +58,9 @@ class Supervisor:
         self._told_at = 0.0
         """When we were told to stop, in the loop's time."""
         self._reload = asyncio.Event()
-        self._slots = tuple(Slot(post, configuration, speaker) for post in posts(configuration, doors))
+        self._posts = posts(configuration, doors)
+        self._lending = Lending(tuple(post.name for post in self._posts if post.role == "transport"))
+        self._slots = tuple(Slot(post, configuration, speaker, self._lending) for post in self._posts)
 
     async def run(self) -> None:
         """Returns after a stop that was asked for. Raises CannotServe if the first workers cannot."""
@@ -100,9 +103,10 @@ class Supervisor:
             self._speaker.say(f"started: {self._configuration.hostname}, Postroad {__version__}, processes {processes}")
             self._started()
             async with asyncio.TaskGroup() as group:
-                reloading = group.create_task(self._reload_when_asked())
+                beside = [group.create_task(self._reload_when_asked()), group.create_task(self._lending.run())]
                 await self._stop.wait()
-                reloading.cancel()
+                for task in beside:
+                    task.cancel()
         self._speaker.say("stopping")
 
     async def _reload_when_asked(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from postroad.app.assemble import Node, open_access, open_transport
+from postroad.app.borrowing import Borrowing
 from postroad.app.channel import ChannelBroken, answer, failure_line, line, read_line
 from postroad.app.configuration import Configuration, parse
 from postroad.app.errors import TRY_AGAIN, CannotServe, ConfigurationError
@@ -63,27 +64,36 @@ async def work(descriptor: int) -> int:
     if first is None or "start" not in first:
         return 1
     start = first["start"]
+    words: list[list[Any]] = []
+    for _ in range(start["first_lines"]):
+        words += (await read_line(reader) or {}).get("limits", [])
+    borrowing = Borrowing(writer, workers=start["workers"], first=words)
     doors = tuple((ListenerRole(role), socket.socket(fileno=fd)) for role, fd in start["doors"])
     configuration = _configuration(start)
     speaker = Speaker(start["name"], configuration.run_folder / "errors.log", debug=start["debug"])
     speaker.hear_logging()
     asyncio.get_running_loop().set_exception_handler(speaker.loop_handler())
     try:
-        await _serve(start, configuration, doors, speaker, channel)
-    except (CannotServe, ConfigurationError) as error:
-        await channel.send(failure_line(str(error), error.exit_status, failed=str(error)))
-        return error.exit_status
-    except StoreUnavailable as error:
-        await channel.send(failure_line(str(error), TRY_AGAIN, failed=str(error)))
-        return TRY_AGAIN
+        await _serve(start, configuration, doors, speaker, channel, borrowing)
     except Exception as error:
-        speaker.unexpected("the worker ends", error)
-        cause = _innermost(error)
-        await channel.send(failure_line(str(cause), 70, failed=f"unexpected {type(cause).__name__}: {cause}"))
-        return 70
+        return await _tell_why(error, speaker, channel)
     finally:
         await channel.close()
     return 0
+
+
+async def _tell_why(error: Exception, speaker: Speaker, channel: Channel) -> int:
+    """What ended the worker, for the supervisor; the exit status."""
+    cause = _innermost(error)
+    if isinstance(cause, (CannotServe, ConfigurationError)):
+        await channel.send(failure_line(str(cause), cause.exit_status, failed=str(cause)))
+        return cause.exit_status
+    if isinstance(cause, StoreUnavailable):
+        await channel.send(failure_line(str(cause), TRY_AGAIN, failed=str(cause)))
+        return TRY_AGAIN
+    speaker.unexpected("the worker ends", error)
+    await channel.send(failure_line(str(cause), 70, failed=f"unexpected {type(cause).__name__}: {cause}"))
+    return 70
 
 
 def _innermost(error: Exception) -> Exception:
@@ -102,35 +112,57 @@ def _configuration(start: PlainObject) -> Configuration:
 
 
 async def _serve(
-    start: PlainObject, configuration: Configuration, doors: Doors, speaker: Speaker, channel: Channel
+    start: PlainObject,
+    configuration: Configuration,
+    doors: Doors,
+    speaker: Speaker,
+    channel: Channel,
+    borrowing: Borrowing,
 ) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     opening: AbstractAsyncContextManager[Node]
+    shared = borrowing.shared
     if start["role"] == "transport":
         opening = open_transport(
-            configuration, name=start["name"], shards=tuple(start["shards"]), doors=doors, speaker=speaker
+            configuration,
+            name=start["name"],
+            shards=tuple(start["shards"]),
+            doors=doors,
+            speaker=speaker,
+            shared_limits=shared,
         )
     else:
-        opening = open_access(configuration, name=start["name"], doors=doors, speaker=speaker)
-    async with opening as node:
-        await channel.send(line({"ready": True}))
-        async with asyncio.TaskGroup() as group:
-            orders = group.create_task(_take_orders(channel, node, group, stop))
-            await stop.wait()
-            orders.cancel()
-            node.let_go()
+        opening = open_access(configuration, name=start["name"], doors=doors, speaker=speaker, shared_limits=shared)
+    async with asyncio.TaskGroup() as listening:
+        async with opening as node:
+            await channel.send(line({"ready": True}))
+            async with asyncio.TaskGroup() as group:
+                orders = listening.create_task(_take_orders(channel, node, group, stop, borrowing))
+                await stop.wait()
+                node.let_go()
+        # While conversations came to their end the others' limits were still heard of.
+        orders.cancel()
 
 
-async def _take_orders(channel: Channel, node: Node, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+async def _take_orders(
+    channel: Channel, node: Node, group: asyncio.TaskGroup, stop: asyncio.Event, borrowing: Borrowing
+) -> None:
     """Requests are carried out beside each other; the supervisor bounds how many there are."""
 
     async def carry_out(request: dict[str, Any]) -> None:
         await channel.send(*await answer(node.performer, request, id=request["id"]))
 
     try:
-        while (order := await read_line(channel.reader)) is not None and "stop" not in order:
-            group.create_task(carry_out(order))
+        while (order := await read_line(channel.reader)) is not None:
+            if "limits" in order:
+                borrowing.heard(order["limits"])
+            elif "stop" in order:
+                stop.set()
+            elif stop.is_set():
+                await channel.send(failure_line("the process is being stopped; try again", TRY_AGAIN, id=order["id"]))
+            else:
+                group.create_task(carry_out(order))
     except ChannelBroken:
         pass  # as good as its end
     stop.set()

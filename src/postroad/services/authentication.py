@@ -12,7 +12,6 @@ import hmac
 
 from postroad.contracts.directory import Account, Directory
 from postroad.contracts.passwords import Passwords
-from postroad.rules.networks import NetworkSet
 from postroad.services.answers import SecretFound
 from postroad.services.guesses import Guesses
 from postroad.vocabulary.address import Mailbox
@@ -20,8 +19,6 @@ from postroad.vocabulary.credentials import CramSecret, StoredSecret
 from postroad.vocabulary.limits import (
     AUTH_DELAY_MAX_S,
     AUTH_DELAY_S,
-    AUTH_FAILURES_OF_CLIENT,
-    AUTH_MEMORY_S,
     PASSWORD_BYTES,
     PATH_BYTES,
 )
@@ -40,12 +37,12 @@ class TooManyGuesses(Exception):
 
 
 class Authentication:
-    """`exempt` are networks whose wrong passwords are not counted against them."""
+    """`guesses` counts wrong passwords, over all services that log in."""
 
-    def __init__(self, *, directory: Directory, passwords: Passwords, exempt: NetworkSet) -> None:
+    def __init__(self, *, directory: Directory, passwords: Passwords, guesses: Guesses) -> None:
         self._directory = directory
         self._passwords = passwords
-        self._guesses = Guesses(most=AUTH_FAILURES_OF_CLIENT, memory_s=AUTH_MEMORY_S, exempt=exempt)
+        self._guesses = guesses
 
     async def log_in(self, client: str, name: str, password: str, authorization_id: str = "") -> Account | None:
         """`check` for somebody at the address `client`. Raises TooManyGuesses beside what `check` raises."""

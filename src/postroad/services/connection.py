@@ -46,6 +46,10 @@ class House(Protocol):
     @property
     def errands(self) -> Errands: ...
 
+    def room_for(self, connection: Connection) -> asyncio.Future[None] | None:
+        """What to wait for before a session is made, and then to ask again; None: nothing."""
+        ...
+
     def vouched(self, connection: Connection) -> None:
         """The client has logged in. Harmless when repeated."""
         ...
@@ -126,6 +130,26 @@ class Connection(asyncio.Protocol):
         self.transport = stream
         self.remote = self.far_end(stream)
         self._house.sweep.add(self)
+        if not self._waits_for_room():
+            self._make_session(stream)
+
+    def _waits_for_room(self) -> bool:
+        """Other processes are asked whether there is room; meanwhile nothing is read and nothing said."""
+        room = self._house.room_for(self)
+        if room is None:
+            return False
+        self.hold_reading()
+        room.add_done_callback(self._room_answered)
+        return True
+
+    def _room_answered(self, _: asyncio.Future[None]) -> None:
+        if self.gone or self._closing or self._waits_for_room():
+            return
+        assert self.transport is not None
+        self.resume_reading()
+        self._make_session(self.transport)
+
+    def _make_session(self, stream: asyncio.Transport) -> None:
         try:
             self.session = self.begin(stream)
         except Exception as failure:

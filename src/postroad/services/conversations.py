@@ -12,9 +12,11 @@ from postroad.contracts.network import Network
 from postroad.rules.networks import NetworkSet
 from postroad.rules.ruling import Ruling
 from postroad.services.connection import Connection
+from postroad.services.door_portions import DoorPortions
 from postroad.services.doorkeeper import Doorkeeper
 from postroad.services.errands import Errands
 from postroad.services.overload import Overload
+from postroad.services.portions import Portions
 from postroad.services.sweep import Sweep
 
 
@@ -32,18 +34,35 @@ _OUTSIDE = (Standing.OUTSIDE, "")
 class Conversations:
     """Open inside `async with`; its tasks are waited for when the block ends.
 
-    `overload` pauses the listeners it is told to watch while the loop lags.
+    `overload` pauses the listeners it is told to watch while the loop lags. With `portions` the limits hold over
+    several processes, `sessions_of_all` among them.
     """
 
     def __init__(
-        self, *, network: Network, sessions_max: int, of_client_max: int, exempt: NetworkSet, per_minute: int = 0
+        self,
+        *,
+        network: Network,
+        sessions_max: int,
+        of_client_max: int,
+        exempt: NetworkSet,
+        per_minute: int = 0,
+        portions: Portions | None = None,
+        sessions_of_all: int = 0,
     ) -> None:
         self.network = network
         self.overload = Overload()
         self.sweep = Sweep(self.overload.measured)
         self.stopping = False
+        shared = None
+        if portions is not None:
+            most = sessions_of_all or sessions_max
+            shared = DoorPortions(portions, sessions_max=most, of_client_max=of_client_max, per_minute=per_minute)
         self._door = Doorkeeper(
-            sessions_max=sessions_max, of_client_max=of_client_max, exempt=exempt, per_minute=per_minute
+            sessions_max=sessions_max,
+            of_client_max=of_client_max,
+            exempt=exempt,
+            per_minute=per_minute,
+            portions=shared,
         )
         self._tasks = asyncio.TaskGroup()
         self._background: list[asyncio.Task[None]] = []
@@ -86,6 +105,14 @@ class Conversations:
     def errands(self) -> Errands:
         assert self._errands is not None, "not inside `async with`"
         return self._errands
+
+    def room_for(self, connection: Connection) -> asyncio.Future[None] | None:
+        """What to wait for before it is looked at: whether the other processes leave room for it. To be asked again
+        then; None: nothing."""
+        room = self._door.wanting(connection.remote.address, asyncio.get_running_loop().time())
+        if room is not None:
+            self.arrived(connection)
+        return room
 
     def arrived(self, connection: Connection) -> None:
         """A connection was made; `admit` or a refusal follows, and `left` at its end."""

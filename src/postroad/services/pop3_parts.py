@@ -12,6 +12,7 @@ from postroad.contracts.network import Network
 from postroad.contracts.passwords import Passwords
 from postroad.rules.networks import NetworkSet
 from postroad.services.authentication import Authentication
+from postroad.services.shared_limits import Guess, SharedLimits
 from postroad.vocabulary.endpoint import PeerFacts
 from postroad.vocabulary.limits import POP3_SESSIONS
 from postroad.vocabulary.listener import ListenerRole
@@ -44,14 +45,18 @@ class Pop3Stores:
 class Pop3Desk:
     """What every connection uses."""
 
-    def __init__(self, settings: Pop3Settings, stores: Pop3Stores, clock: Clock, network: Network) -> None:
+    def __init__(
+        self, settings: Pop3Settings, stores: Pop3Stores, clock: Clock, network: Network, shared: SharedLimits
+    ) -> None:
         self.settings = settings
         self.mailboxes = stores.mailboxes
         self.ledger = stores.ledger
         self.clock = clock
         self.network = network
         self.authentication = Authentication(
-            directory=stores.directory, passwords=stores.passwords, exempt=NetworkSet(settings.exempt)
+            directory=stores.directory,
+            passwords=stores.passwords,
+            guesses=shared.guesses(Guess.PASSWORD, NetworkSet(settings.exempt)),
         )
 
     def may_log_in_plain(self, address: str) -> bool:

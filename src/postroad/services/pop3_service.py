@@ -15,6 +15,7 @@ from postroad.rules.networks import NetworkSet
 from postroad.services.conversations import Conversations
 from postroad.services.pop3_connection import Pop3Connection
 from postroad.services.pop3_parts import Pop3Desk, Pop3Settings, Pop3Stores
+from postroad.services.shared_limits import SharedLimits
 from postroad.vocabulary.listener import ListenerRole
 
 __all__ = ["Pop3Service", "Pop3Settings", "Pop3Stores"]
@@ -27,14 +28,22 @@ _TOO_MANY = b"-ERR [SYS/TEMP] Too many connections, try again later\r\n"
 class Pop3Service(Conversations):
     """See `Conversations` for `sessions`, `overload` and `stop`."""
 
-    def __init__(self, *, settings: Pop3Settings, stores: Pop3Stores, clock: Clock, network: Network) -> None:
+    def __init__(
+        self,
+        *,
+        settings: Pop3Settings,
+        stores: Pop3Stores,
+        clock: Clock,
+        network: Network,
+        shared: SharedLimits | None = None,
+    ) -> None:
         super().__init__(
             network=network,
             sessions_max=settings.sessions,
             of_client_max=settings.sessions_per_client,
             exempt=NetworkSet(settings.exempt),
         )
-        self._desk = Pop3Desk(settings, stores, clock, network)
+        self._desk = Pop3Desk(settings, stores, clock, network, shared or SharedLimits())
 
     def connection(self, role: ListenerRole) -> Callable[[], asyncio.Protocol]:
         """The protocol factory of a listener in this role (POP3 or POP3S). Usable inside `async with` only."""

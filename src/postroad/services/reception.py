@@ -48,6 +48,8 @@ class Reception(Conversations):
             of_client_max=limits.sessions_per_client,
             exempt=NetworkSet(limits.exempt),
             per_minute=limits.connections_per_minute,
+            portions=around.shared.portions,
+            sessions_of_all=settings.sessions_of_all,
         )
         self._settings = settings
         self._stores = stores

@@ -23,16 +23,10 @@ from postroad.services.client_lookups import ClientLookups
 from postroad.services.client_screen import ScreenPlan
 from postroad.services.doorkeeper import AccountSessions
 from postroad.services.errands import Errands
-from postroad.services.guesses import Guesses
 from postroad.services.holds import Holds
+from postroad.services.shared_limits import Guess, SharedLimits
 from postroad.services.terminals import Terminals
 from postroad.vocabulary.envelope import Recipient
-from postroad.vocabulary.limits import (
-    ETRN_MEMORY_S,
-    ETRN_OF_CLIENT,
-    REFUSED_RECIPIENTS_MEMORY_S,
-    REFUSED_RECIPIENTS_OF_CLIENT,
-)
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.settings import LimitSettings, PolicySettings
 
@@ -52,6 +46,8 @@ class ReceptionSettings:
     """ETRN is offered: there are holds or routes."""
     terminals: bool = False
     """SEND, SOML and SAML are offered to those whom the policy names."""
+    sessions_of_all: int = 0
+    """Over all workers, where there are several; `limits.sessions` is what fits into this one."""
     own_uid: int = field(default_factory=os.geteuid)
 
 
@@ -77,6 +73,8 @@ class Surroundings:
     """Without it no mechanism is offered that needs a nonce."""
     channel_binding: Callable[[], bytes] = bytes
     """tls-server-end-point of the certificate now in use (RFC 5929 section 4); empty where there is none."""
+    shared: SharedLimits = field(default_factory=SharedLimits)
+    """What holds over all processes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +119,21 @@ class Desk:
         self.screen_plan = ScreenPlan.of(policy, blocked_names)
         self.lookups = ClientLookups(resolver=around.resolver, hostname=settings.hostname, errands=errands)
         exempt = NetworkSet(settings.limits.exempt)
-        self.authentication = Authentication(directory=stores.directory, passwords=stores.passwords, exempt=exempt)
-        self.recipient_guesses = Guesses(
-            most=REFUSED_RECIPIENTS_OF_CLIENT, memory_s=REFUSED_RECIPIENTS_MEMORY_S, exempt=exempt
+        shared = around.shared
+        self.authentication = Authentication(
+            directory=stores.directory,
+            passwords=stores.passwords,
+            guesses=shared.guesses(Guess.PASSWORD, exempt),
         )
-        self.queue_runs = Guesses(most=ETRN_OF_CLIENT, memory_s=ETRN_MEMORY_S, exempt=exempt)
-        self.account_sessions = AccountSessions(settings.limits.account.connections)
+        self.recipient_guesses = shared.guesses(Guess.RECIPIENT, exempt)
+        self.queue_runs = shared.guesses(Guess.QUEUE_RUN, exempt)
+        self.account_sessions = AccountSessions(settings.limits.account.connections, shared.portions)
         self.usage = AccountUsage(
             directory=stores.directory,
             clock=around.clock,
             defaults=settings.limits.account,
             troubled=_say_counters_wait,
+            portions=shared.portions,
         )
         self.random_octets = None if around.entropy is None else around.entropy.token
 

@@ -80,11 +80,8 @@ class SmtpDecisions:
         return Plain.ACCEPT
 
     def _log_in(self, answer: Answer) -> Answer:
-        if not isinstance(answer, Pending):
-            return self._known(answer)
-        return Pending(answer.future, lambda done: self._known(answer.then(done)))
-
-    def _known(self, answer: Answer) -> Answer:
+        if isinstance(answer, Pending):
+            return Pending(answer.future, lambda done: self._log_in(answer.then(done)))
         if isinstance(answer, Identified):
             self.content.screen = None  # a user of ours is no stranger, wherever it calls from
         return answer
@@ -118,6 +115,9 @@ class SmtpDecisions:
         transaction = Transaction(event, ruling.verdict)
         account = client.record()
         if account is not None:
+            waiting = desk.usage.wanting(account)
+            if waiting is not None:
+                return Pending(waiting, lambda _: self.decide(event))
             tab = desk.usage.open_tab(account)
             if isinstance(tab, Ruling):
                 return self.refusals.refuse("MAIL", path_text(path), tab, path)
@@ -182,6 +182,9 @@ class SmtpDecisions:
         identity = path.key() if account is not None else path
         if transaction.has(identity):
             return Plain.ACCEPT
+        waiting = transaction.tab.wanting() if transaction.tab is not None else None
+        if waiting is not None:
+            return Pending(waiting, lambda _: self._add(event, path, account, ruling))
         over = transaction.tab.add_recipient() if transaction.tab is not None else None
         if over is not None:
             return self.refusals.refuse("RCPT", str(event.forward_path), over, event.forward_path)

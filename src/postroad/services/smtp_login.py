@@ -92,6 +92,9 @@ class SmtpLogin:
         return self._refusals.later(delay_s, _FAILED)
 
     def _welcome(self, account: Account) -> Answer:
+        waiting = self._desk.account_sessions.wanting(account)
+        if waiting is not None:
+            return Pending(waiting, lambda _: self._welcome(account))
         ruling = self.enter(account)
         if ruling is not None:
             return self._refusals.refuse("AUTH", str(account.address), ruling, account.address)

@@ -172,9 +172,6 @@ CONVERSIONS_AT_ONCE = 4
 COMMIT_BATCH = 256
 """Items of one group commit."""
 
-STAGED_BATCH = 64
-"""Items of a commit that may be written on the loop's own thread: less than 2 ms of its time."""
-
 WRITER_QUEUE = 20_000
 """Items waiting for a store's writer; more is StoreUnavailable."""
 
@@ -184,11 +181,53 @@ GROUPS_IN_MEMORY = 20_000
 GROUPS_OF_ONE_DESTINATION = 5000
 """Of those: a slow destination with much mail leaves room for the others, and 20 connections have work for long."""
 
+GROUPS_OF_ONE_MESSAGE = 2000
+"""Of those: a message to a hundred thousand domains goes out in portions, and leaves room for all others."""
+
+GROUPS_FROM_STORE = 15_000
+"""Of those: room that a backlog may take; the rest is for what comes in now."""
+
 CONTENT_IN_MEMORY_BYTES = 67_108_864
 """Content of fresh messages kept for the first attempt; beyond it the store is read."""
 
 ATTEMPTS_AT_ONCE = 500
 """Outgoing connections of one worker."""
+
+CONCURRENCY_FIRST = 2
+"""Connections to a host of which nothing is known yet; it grows from here."""
+
+ROUND_AFTER_SETBACK = 20
+"""Transactions that must go well after a host has said that it has enough, before one connection more is tried."""
+
+DEFERRALS_IN_A_ROW = 10
+"""Transactions in which everybody was put off; then one connection is enough to see when that is over."""
+
+WAYS_REMEMBERED = 20_000
+"""Destinations whose hosts are known for WAY_LIFETIME_S without asking; as many as there are groups in memory."""
+
+WAY_LIFETIME_S = 60.0
+"""How long a destination's hosts are taken as known; then the resolver is asked, which knows the answer's own time."""
+
+WAYS_ASKED_AT_ONCE = 1000
+"""Destinations whose hosts are being looked up; none of them has a connection yet, so it takes none from others."""
+
+DEAD_REMEMBERED = 10_000
+"""Hosts, and sets of them, that could not be reached when last tried (RFC 5321 section 4.5.4.1 asks for such a list)."""
+
+DEAD_MAX_S = 900.0
+"""Longest time for which a dead host is left alone; before that, half the wait of the mail for it."""
+
+OFFLINE_HOSTS = 5
+"""Different hosts in a row that cannot be reached while nobody answers: then it is us who are cut off."""
+
+OFFLINE_PROBE_S = 30.0
+"""How often it is tried then whether the network is back; with one message."""
+
+OFFLINE_PROBE_FRESH_S = 1.0
+"""The same with a message that has just come in: it must not wait for long because some others are dead."""
+
+BUDGET_AGAIN_S = 0.25
+"""A lane that may have no more connections because other processes have them asks again after this."""
 
 CUTS_PER_ATTEMPT = 2
 """Connections that may end under a message before its attempt counts as failed; an idle connection that the
@@ -629,6 +668,9 @@ LENDING_TIDY_S = 10.0
 CHANNEL_BUFFER_BYTES = 4_194_304
 """What may wait for a process that does not read its channel; beyond it, counts of wrong guesses are not passed on
 to it, and portions are not asked for."""
+
+CHANNEL_TALLIES = 2000
+"""Counts of guessers, the latest of each kind, that a process is told when it begins."""
 
 CHANNEL_WORDS = 1000
 """Words about limits in one line of a channel."""
