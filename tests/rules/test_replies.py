@@ -25,7 +25,13 @@ MX = NextHop("mx.b.example", "192.0.2.25")
 
 @pytest.mark.parametrize(
     ("code", "fate", "status"),
-    [(250, Fate.RELAYED, "2.0.0"), (451, Fate.DEFERRED, "4.0.0"), (550, Fate.FAILED, "5.0.0")],
+    [
+        (250, Fate.RELAYED, "2.0.0"),
+        (451, Fate.DEFERRED, "4.0.0"),
+        (452, Fate.DEFERRED, "4.0.0"),
+        (550, Fate.FAILED, "5.0.0"),
+        (552, Fate.FAILED, "5.0.0"),
+    ],
 )
 def test_the_first_digit_decides(code: int, fate: Fate, status: str) -> None:
     outcome = outcome_of(BOB, reply(code, "so it is"), MX)
