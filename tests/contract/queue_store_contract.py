@@ -214,7 +214,7 @@ async def check_the_last_outcome_takes_message_and_content_away(shard: Shard) ->
         assert await listed(store) == [(message.queue_id, "domain:c.example")]
         assert (await store.content(message.queue_id)).in_memory() == SMALL
         await store.settle(an_outcome(message, store, destination=C))
-        assert await store.counts(T0) == {"messages": 0, "groups": 0, "due": 0, "bytes": 0}
+        assert await store.counts(T0) == {"messages": 0, "groups": 0, "due": 0, "held": 0, "bytes": 0}
         with pytest.raises(KeyError):
             await store.content(message.queue_id)
         assert await store.known((message.queue_id,)) == frozenset()

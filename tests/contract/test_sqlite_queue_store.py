@@ -17,6 +17,7 @@ from tests.contract import (
     queue_content_contract,
     queue_keys_contract,
     queue_operations_contract,
+    queue_orders_contract,
     queue_store_contract,
 )
 from tests.contract.queue_mail import T0, Check, play
@@ -25,6 +26,7 @@ CHECKS = (
     queue_store_contract.CHECKS
     + queue_content_contract.CHECKS
     + queue_operations_contract.CHECKS
+    + queue_orders_contract.CHECKS
     + queue_keys_contract.CHECKS
 )
 

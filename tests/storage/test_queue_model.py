@@ -211,6 +211,7 @@ class QueueMachine(RuleBasedStateMachine):
             "messages": len(alive),
             "groups": len(self.groups),
             "due": sum(group.due_at <= self.now for group in self.groups.values()),
+            "held": 0,
             "bytes": sum(len(self.contents[queue_id]) for queue_id in alive),
         }
         assert self.runner.run(self.store.known(tuple(self.contents))) == alive

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
@@ -23,7 +24,7 @@ from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.envelope import Envelope, Recipient
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.queue_id import QueueId
-from postroad.vocabulary.story import Entry
+from postroad.vocabulary.story import Acted, Entry
 
 
 class StoredContent(Protocol):
@@ -138,6 +139,8 @@ class QueueFilter(msgspec.Struct, frozen=True, kw_only=True):
     """The reverse-path, or its domain."""
     before: datetime | None = None
     """Queued before this."""
+    held: bool | None = None
+    """Only those that are held, or only those that are not."""
 
 
 class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +155,46 @@ class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
     due_at: datetime
     attempts: int
     last: str
+    held: bool = False
+    """An administrator has it held until it is released."""
+
+
+class DestinationSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What waits for one destination, in groups. `held` and `due` are among `groups`; `last` is the last reply or
+    error for the oldest of them; `next_attempt_at` is None where all are held."""
+
+    destination: str
+    groups: int
+    held: int
+    due: int
+    oldest_at: datetime
+    next_attempt_at: datetime | None
+    last: str
+
+
+class QueueSummary(msgspec.Struct, frozen=True):
+    """Some destinations, those with most groups first, and the totals of all there are."""
+
+    destinations: tuple[DestinationSummary, ...]
+    destinations_in_all: int
+    groups: int
+    held: int
+    due: int
+
+
+Cursor = tuple[str, str]
+"""How far a long walk through the queue has come: a message and a destination of it; START at its beginning."""
+
+START: Cursor = ("", "")
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A page of groups that are ours to settle. `in_hand` counts those that fit as well but are being tried just
+    now; `after` is where the next page begins, None at the end."""
+
+    works: tuple[Work, ...]
+    in_hand: int
+    after: Cursor | None
 
 
 class QueueStore(Protocol):
@@ -225,11 +268,36 @@ class QueueStore(Protocol):
         ...
 
     async def make_due(self, filter: QueueFilter, now: datetime) -> int:
-        """Every matching group becomes due now. Returns how many. Durable when it returns."""
+        """Every matching group that is not held becomes due now. Returns how many. Durable when it returns."""
+        ...
+
+    async def hold(self, filter: QueueFilter, act: Acted, recall: Callable[[QueueId, Destination], bool]) -> int:
+        """Matching groups are not due any more, until they are released; their stories say so. Returns how many.
+        Durable when it returns.
+
+        `recall` is called on the loop for each that is held now, so that whoever has it in hand but has not begun
+        can let go of it. An attempt under way ends as it would: what then remains of the group is held."""
+        ...
+
+    async def release(self, filter: QueueFilter, act: Acted) -> int:
+        """The matching groups that are held are due as they were before. Returns how many."""
+        ...
+
+    def claim(
+        self, filter: QueueFilter, after: Cursor, taken: Callable[[QueueId, Destination], bool]
+    ) -> AbstractAsyncContextManager[Claim]:
+        """A page of matching groups, for the caller to settle in the `async with`: `take_due` gives out none of them
+        while it lasts. What was not settled then is due as it was before. Writes nothing by itself.
+
+        `taken` is called on the loop: whether the group is in somebody's hands, who will not let go of it."""
+        ...
+
+    async def summary(self, now: datetime, limit: int, destination: str = "") -> QueueSummary:
+        """What waits for each destination, or for one; at most `limit` of them."""
         ...
 
     async def counts(self, now: datetime) -> dict[str, int]:
-        """ "messages", "groups", "due" (groups), "bytes"."""
+        """ "messages", "groups", "due" and "held" (groups), "bytes"."""
         ...
 
     async def known(self, queue_ids: tuple[QueueId, ...]) -> frozenset[QueueId]:

@@ -32,6 +32,8 @@ class OwnersNotes:
         """Recipients moved into a group since it was last taken; bounded by the groups there are."""
         self._touched: Touched | None = None
         """While a look is under way: the messages accepted and the groups settled since it began."""
+        self.claimed: set[Key] = set()
+        """Groups that an administrator is settling: they are given out to nobody. Bounded by a page for each order."""
 
     def heed(self, due_at: datetime | None) -> None:
         """A group is made due then (None: at an unknown moment in the past)."""
@@ -71,17 +73,28 @@ class OwnersNotes:
         if not future.cancelled() and future.exception() is None and self._joined.get(key) is joined:
             del self._joined[key]
 
+    def touch(self, keys: Iterable[Key]) -> None:
+        """An administrator changes these groups: a look under way may have found them as they were."""
+        if self._touched is not None:
+            self._touched.update(keys)
+
     @contextmanager
     def looking(self, now: int) -> Iterator[Touched]:
         """A look at what is due. One at a time. What is given is filled while it lasts."""
-        touched: Touched = set()
         before, self.looked_up_to = self.looked_up_to, now
-        self._touched = touched
         try:
-            yield touched
+            with self.watching() as touched:
+                yield touched
         except BaseException:
             self.looked_up_to = min(before, self.looked_up_to)
             raise
+
+    @contextmanager
+    def watching(self) -> Iterator[Touched]:
+        """Any look, under the same lock. What is given is filled while it lasts."""
+        self._touched = touched = set[QueueId | Key]()
+        try:
+            yield touched
         finally:
             self._touched = None
 
@@ -92,7 +105,7 @@ class OwnersNotes:
         handed_out = []
         for work in found:
             key = (work.queue_id, work.destination)
-            if work.queue_id in touched or key in touched or taken(*key):
+            if work.queue_id in touched or key in touched or key in self.claimed or taken(*key):
                 continue
             self._joined.pop(key, None)
             handed_out.append(work)

@@ -21,7 +21,7 @@ from postroad.vocabulary.queue_id import QueueId, from_number, to_number
 
 _DUE = """
     SELECT message, destination FROM recipient_group
-    WHERE due_at <= ? ORDER BY due_at, message, destination
+    WHERE held = 0 AND due_at <= ? ORDER BY due_at, message, destination
 """
 _WORK = """
     SELECT g.message, g.destination, g.recipients, g.attempts, g.warned, m.envelope, m.size_bytes, m.queued_at
@@ -29,11 +29,16 @@ _WORK = """
     WHERE g.message = ? AND g.destination = ?
 """
 _ENTRIES = """
-    SELECT g.message, g.destination, g.recipients, m.envelope, m.size_bytes, m.queued_at, g.due_at, g.attempts, g.last
+    SELECT g.message, g.destination, g.recipients, m.envelope, m.size_bytes, m.queued_at, g.due_at, g.attempts, g.last,
+           g.held, g.warned
     FROM recipient_group AS g JOIN message AS m ON m.id = g.message
-    WHERE (g.message, g.destination) > (?, ?) AND g.message <= ? AND m.queued_at < ?
-    ORDER BY g.message, g.destination LIMIT ?
+    WHERE (g.message, g.destination) > (?1, ?2) AND g.message <= ?3 AND m.queued_at < ?4
+      AND (?5 = '' OR g.destination IN ('domain:' || ?5, 'hold:' || ?5)
+           OR NOT (g.destination GLOB 'domain:*' OR g.destination GLOB 'hold:*'))
+      AND (?6 IS NULL OR g.held = ?6)
+    ORDER BY g.message, g.destination LIMIT ?7
 """
+# A destination that is named for a domain has recipients of that domain alone; in the others anybody may be.
 _KEYS = "SELECT key FROM taken WHERE key > ? AND key < ? ORDER BY key LIMIT ?"
 _NUMBER_MAX = (1 << 63) - 1
 
@@ -78,7 +83,9 @@ def due_work(connection: apsw.Connection, question: DueQuestion) -> list[Work]:
 
 
 def next_due(connection: apsw.Connection, after: int) -> int | None:
-    found: int | None = connection.execute("SELECT min(due_at) FROM recipient_group WHERE due_at > ?", (after,)).get
+    found: int | None = connection.execute(
+        "SELECT min(due_at) FROM recipient_group WHERE held = 0 AND due_at > ?", (after,)
+    ).get
     return found
 
 
@@ -119,7 +126,8 @@ def entries_page(connection: apsw.Connection, question: PageQuestion) -> Page:
             return Page([], None)
         after = max(after, (up_to, ""))
     before = _NUMBER_MAX if filter.before is None else to_microseconds(filter.before)
-    rows: list[Any] = connection.execute(_ENTRIES, (*after, up_to, before, QUEUE_PAGE_GROUPS)).fetchall()
+    asked = (*after, up_to, before, filter.domain.lower(), filter.held, QUEUE_PAGE_GROUPS)
+    rows: list[Any] = connection.execute(_ENTRIES, asked).fetchall()
     last = (rows[-1][0], rows[-1][1]) if len(rows) == QUEUE_PAGE_GROUPS else None
     return Page([row for row in rows if matches(row, filter)], last)
 
@@ -128,8 +136,9 @@ def counts(connection: apsw.Connection, now: int) -> dict[str, int]:
     with _snapshot(connection):
         messages, size_bytes = connection.execute("SELECT count(*), ifnull(sum(size_bytes), 0) FROM message").get
         groups = connection.execute("SELECT count(*) FROM recipient_group").get
-        due = connection.execute("SELECT count(*) FROM recipient_group WHERE due_at <= ?", (now,)).get
-    return {"messages": messages, "groups": groups, "due": due, "bytes": size_bytes}
+        due = connection.execute("SELECT count(*) FROM recipient_group WHERE held = 0 AND due_at <= ?", (now,)).get
+        held = connection.execute("SELECT count(*) FROM recipient_group WHERE held = 1").get
+    return {"messages": messages, "groups": groups, "due": due, "held": held, "bytes": size_bytes}
 
 
 def known(connection: apsw.Connection, numbers: list[int]) -> list[int]:

@@ -44,12 +44,12 @@ def work_of(row: WorkRow, lease: int) -> Work:
     )
 
 
-EntryRow = tuple[int, str, bytes, bytes, int, int, int, int, str]
-"""message, destination, recipients, envelope, size_bytes, queued_at, due_at, attempts, last"""
+EntryRow = tuple[int, str, bytes, bytes, int, int, int, int, str, int, int]
+"""message, destination, recipients, envelope, size_bytes, queued_at, due_at, attempts, last, held, warned"""
 
 
 def entry_of(row: EntryRow) -> QueueEntry:
-    message, destination, recipients, envelope, size_bytes, queued_at, due_at, attempts, last = row
+    message, destination, recipients, envelope, size_bytes, queued_at, due_at, attempts, last, held, _ = row
     reverse_path = _ENVELOPE.decode(envelope).reverse_path
     return QueueEntry(
         queue_id=from_number(message),
@@ -61,7 +61,13 @@ def entry_of(row: EntryRow) -> QueueEntry:
         due_at=from_microseconds(due_at),
         attempts=attempts,
         last=last,
+        held=bool(held),
     )
+
+
+def work_of_entry(row: EntryRow, lease: int) -> Work:
+    message, destination, recipients, envelope, size_bytes, queued_at, _, attempts, _, _, warned = row
+    return work_of((message, destination, recipients, attempts, warned, envelope, size_bytes, queued_at), lease)
 
 
 def matches(row: EntryRow, filter: QueueFilter) -> bool:

@@ -5,13 +5,13 @@
     queue/<n>/       large content, a file each
 
 What is written is in `queue_writes.py`, what is asked in `queue_reads.py`, what the owner keeps in
-memory in `queue_notes.py`; here is who calls them when.
+memory in `queue_notes.py`, what administrators have of it in `queue_orders.py`; here is who calls them when.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,6 @@ import apsw
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import (
     NewMessage,
-    QueueEntry,
-    QueueFilter,
     Settlement,
     StoredContent,
     Work,
@@ -38,7 +36,7 @@ from postroad.storage.sqlite.queue_content import (
     sweep_orphans,
 )
 from postroad.storage.sqlite.queue_notes import OwnersNotes
-from postroad.storage.sqlite.queue_rows import EntryRow, entry_of
+from postroad.storage.sqlite.queue_orders import QueueForAdministrators
 from postroad.storage.sqlite.queue_writes import QueueWrites, Settling
 from postroad.storage.sqlite.row_content import ContentInRow
 from postroad.storage.sqlite.shard_lock import ShardLock
@@ -54,7 +52,7 @@ _IDS_AHEAD = int(QUEUE_IDS_AHEAD_S * 1_000_000) * SHARDS_MAX
 """As a distance between the numbers of queue ids, which count microseconds and shards."""
 
 
-class SqliteQueueStore:
+class SqliteQueueStore(QueueForAdministrators):
     """See the contract. To be opened with `open`, on the loop it is used on."""
 
     def __init__(self, folder: Path, shard: int, clock_now: Callable[[], datetime], direct: bool, vfs: str | None):
@@ -224,36 +222,6 @@ class SqliteQueueStore:
         if row.octets is not None:
             return ContentInRow(row.octets)
         return FileContent(str(self._files / queue_id), queue_id, row.size_bytes, self._threads)
-
-    # ---- for administrators ----
-
-    async def entries(self, filter: QueueFilter, limit: int) -> tuple[QueueEntry, ...]:
-        rows: list[EntryRow] = []
-        async for page in self._pages(filter):
-            rows += page[: limit - len(rows)]
-            if len(rows) >= limit:
-                break
-        return tuple(entry_of(row) for row in rows)
-
-    async def make_due(self, filter: QueueFilter, now: datetime) -> int:
-        changed = 0
-        async for page in self._pages(filter):
-            keys = [(row[0], row[1]) for row in page]
-            self._notes.heed(now)
-            changed += await self._writer.submit(self._writes.make_due, (keys, to_microseconds(now)))
-        self._notes.heed(now)
-        return changed
-
-    async def _pages(self, filter: QueueFilter) -> AsyncIterator[list[EntryRow]]:
-        after: tuple[int, str] | None = (-1, "")
-        while after is not None:
-            page = await self._reader.read(queue_reads.entries_page, queue_reads.PageQuestion(filter, after))
-            if page.rows:
-                yield page.rows
-            after = page.last
-
-    async def counts(self, now: datetime) -> dict[str, int]:
-        return await self._reader.read(queue_reads.counts, to_microseconds(now))
 
     async def known(self, queue_ids: tuple[QueueId, ...]) -> frozenset[QueueId]:
         ids = {to_number(queue_id): queue_id for queue_id in queue_ids}

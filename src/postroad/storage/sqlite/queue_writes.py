@@ -51,6 +51,14 @@ class Settling(NamedTuple):
     now: int
 
 
+class Holding(NamedTuple):
+    """Groups by message and destination, to be held or released, and the stories of it."""
+
+    keys: list[tuple[int, str]]
+    held: bool
+    stories: tuple[story.Entry, ...]
+
+
 class QueueWrites:
     """The verbs of one owner of a shard, for its CommitEngine.
 
@@ -72,7 +80,7 @@ class QueueWrites:
         self.accept: Verb[NewMessage, None] = Verb(self._accept_one, self._accept_many)
         self.settle: Verb[Settling, None] = Verb(self._settle_one, self._settle_many)
         self.clear_outbox: Verb[int, None] = Verb(_clear_outbox)
-        self.make_due: Verb[tuple[list[tuple[int, str]], int], int] = Verb(self._make_due)
+        self.set_held: Verb[Holding, int] = Verb(_set_held)
         self.remember_ids: Verb[int, None] = Verb(self._remember_ids)
         self.forget_keys: Verb[tuple[str, ...], None] = Verb(_forget_keys)
         self.wait_for_earlier: Verb[None, None] = Verb(_write_nothing)
@@ -106,6 +114,8 @@ class QueueWrites:
                 if settlement.story is not None:
                     entries.append(settlement.story)
                 entries.extend(message.story for message in settlement.enqueue)
+            elif verb is self.set_held:
+                entries.extend(argument.stories)
         if entries:
             row = (self._next_outbox, story.to_bytes(tuple(entries)))
             connection.execute("INSERT INTO outbox (number, entries) VALUES (?, ?)", row)
@@ -204,7 +214,7 @@ class QueueWrites:
         self._check_lease(settlement)
         key = (to_number(settlement.queue_id), str(settlement.destination))
         row = connection.execute(
-            "SELECT recipients, due_at FROM recipient_group WHERE message = ? AND destination = ?", key
+            "SELECT recipients, due_at, held FROM recipient_group WHERE message = ? AND destination = ?", key
         ).get
         if row is None:
             raise LeaseLost(f"{settlement.queue_id}: this group is settled already.")
@@ -224,7 +234,7 @@ class QueueWrites:
         else:
             connection.execute("DELETE FROM recipient_group WHERE message = ? AND destination = ?", key)
         for group in settlement.moved:
-            _move(connection, key[0], group, settling.now)
+            _move(connection, key[0], group, settling.now, row[2])
         if settlement.enqueue:
             self._insert(connection, settlement.enqueue)
         if not remaining and not settlement.moved:
@@ -244,32 +254,36 @@ class QueueWrites:
 
     # ---- the rest ----
 
-    def _make_due(self, connection: apsw.Connection, argument: tuple[list[tuple[int, str]], int]) -> int:
-        keys, now = argument
-        before = connection.total_changes()
-        connection.executemany(
-            "UPDATE recipient_group SET due_at = ? WHERE message = ? AND destination = ?",
-            ((now, *key) for key in keys),
-        )
-        return connection.total_changes() - before
-
     def _remember_ids(self, connection: apsw.Connection, last_id: int) -> None:
         connection.execute("UPDATE shard SET last_id = ? WHERE epoch = ?", (last_id, self.epoch))
 
 
-def _move(connection: apsw.Connection, number: int, group: Group, now: int) -> None:
-    """Let the destination's group take the recipients over, due at once; make it where there is none."""
+def _move(connection: apsw.Connection, number: int, group: Group, now: int, held: int) -> None:
+    """Let the destination's group take the recipients over, due at once; make it where there is none. Whoever was
+    held stays so: an administrator has held the group while it was being taken up."""
     key = (number, str(group.destination))
     there = connection.execute("SELECT recipients FROM recipient_group WHERE message = ? AND destination = ?", key).get
     if there is None:
         _GROUPS.run(connection, (*key, recipients_to_bytes(group.recipients), now))
+        if held:
+            _set_held(connection, Holding([key], True, ()))
         return
     recipients = recipients_from_bytes(there)
     recipients += tuple(r for r in group.recipients if r not in recipients)
     connection.execute(
-        "UPDATE recipient_group SET recipients = ?, due_at = min(due_at, ?) WHERE message = ? AND destination = ?",
-        (recipients_to_bytes(recipients), now, *key),
+        "UPDATE recipient_group SET recipients = ?, due_at = min(due_at, ?), held = max(held, ?)"
+        " WHERE message = ? AND destination = ?",
+        (recipients_to_bytes(recipients), now, held, *key),
     )
+
+
+def _set_held(connection: apsw.Connection, holding: Holding) -> int:
+    before = connection.total_changes()
+    connection.executemany(
+        "UPDATE recipient_group SET held = ? WHERE message = ? AND destination = ?",
+        ((int(holding.held), *key) for key in holding.keys),
+    )
+    return connection.total_changes() - before
 
 
 def _take_key(connection: apsw.Connection, key: str, at: int) -> None:
