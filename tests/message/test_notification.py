@@ -110,7 +110,7 @@ def check_grammar(octets: bytes) -> None:
     assert recipients
     for one in recipients:
         assert typed.fullmatch(one["Final-Recipient"])
-        assert one["Action"] in {"failed", "delayed", "delivered", "relayed"}
+        assert one["Action"] in {"failed", "delayed", "delivered", "relayed", "expanded"}
         assert re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", one["Status"])
         parsedate_to_datetime(one["Last-Attempt-Date"])
         for name in ("Original-Recipient", "Remote-MTA", "Diagnostic-Code"):
@@ -159,6 +159,7 @@ def test_a_failure_is_reported_to_people_and_machines() -> None:
             "Remote-MTA": "dns; mx1.b.example",
             "Diagnostic-Code": "smtp; 550 5.1.1 no such user",
             "Last-Attempt-Date": "Tue, 06 Jan 2026 12:00:00 +0000",
+            "Final-Log-ID": "0000000000NA",
         },
     ]
     assert raw_parts(octets)[2][1] == b"From: ann@a.example\r\nSubject: Hello\r\nMessage-ID: <1@a.example>\r\n"
@@ -189,7 +190,10 @@ def test_a_delay_says_until_when_and_asks_for_nothing() -> None:
     assert "What to do" not in said
 
 
-@pytest.mark.parametrize(("fate", "action"), [(Fate.DELIVERED, Action.DELIVERED), (Fate.RELAYED, Action.RELAYED)])
+@pytest.mark.parametrize(
+    ("fate", "action"),
+    [(Fate.DELIVERED, Action.DELIVERED), (Fate.RELAYED, Action.RELAYED), (Fate.EXPANDED, Action.EXPANDED)],
+)
 def test_success_is_reported_without_reasons(fate: Fate, action: Action) -> None:
     octets = compose(request(Outcome(BOB, fate, EnhancedStatus(2, 1, 5))))
     check_grammar(octets)

@@ -16,6 +16,7 @@ ANN = Mailbox("ann", "a.example")
 RETRY = RetrySettings()
 STATUS = {
     Fate.DELIVERED: EnhancedStatus(2, 1, 5),
+    Fate.EXPANDED: EnhancedStatus(2, 1, 5),
     Fate.RELAYED: EnhancedStatus(2, 0, 0),
     Fate.DEFERRED: EnhancedStatus(4, 4, 1),
     Fate.FAILED: EnhancedStatus(5, 1, 1),
@@ -55,6 +56,22 @@ def test_each_recipient_has_a_fate_of_its_own() -> None:
     assert decision.due_at == T0 + MINUTE + RETRY.waits[0]
     assert decision.failures == (never,)
     assert decision.attempts == 1
+
+
+def test_a_failure_that_nobody_hears_of_says_so() -> None:
+    (outcome_of_report,) = decide_at(MINUTE, outcome(Fate.FAILED), sender=None).outcomes
+    assert outcome_of_report.text.endswith(
+        "Nobody is told of it: the message has the null reverse-path, as notifications have."
+    )
+    (unwanted,) = decide_at(MINUTE, outcome(Fate.FAILED, "bob", Notify.NEVER)).outcomes
+    assert unwanted.text.endswith("Nobody is told of it: its sender asked for that (NOTIFY).")
+    (told,) = decide_at(MINUTE, outcome(Fate.FAILED)).outcomes
+    assert "Nobody" not in told.text
+
+
+def test_a_list_that_took_the_message_is_reported_when_asked_for() -> None:
+    wanted, other = outcome(Fate.EXPANDED, "list", Notify.SUCCESS), outcome(Fate.EXPANDED)
+    assert decide_at(MINUTE, wanted, other).deliveries == (wanted,)
 
 
 def test_those_who_failed_together_share_a_notification() -> None:

@@ -1,4 +1,4 @@
-"""Text of any script in header fields that are US-ASCII (RFC 2047).
+"""Text of any script in header fields that are US-ASCII (RFC 2047): written, and read to be shown.
 
 The standard library's own folding loses spaces between encoded words in some versions of Python; a subject
 must arrive as it was written.
@@ -6,6 +6,8 @@ must arrive as it was written.
 
 from __future__ import annotations
 
+import binascii
+import codecs
 import re
 from base64 import b64encode
 
@@ -13,6 +15,8 @@ _WORD_OCTETS = 42
 """Octets of UTF-8 in one encoded word: with its frame it stays under the 75 characters of RFC 2047 section 2."""
 _PLAIN_MAX = 60
 """Characters of US-ASCII that fit on the field's first line."""
+_ENCODED_WORD = re.compile(rb"=\?([!-)+-<>@-~]{1,40})(?:\*[A-Za-z0-9\-]{1,40})?\?([BbQq])\?([!->@-~]{0,800})\?=")
+_BETWEEN = re.compile(rb"(\?=)[ \t]+(?==\?)")
 _ATOMS = re.compile(r"[\w!#$%&'*+\-/=?^`{|}~ ]*", re.ASCII)
 
 
@@ -43,6 +47,35 @@ def encoded_words(text: str) -> str:
         piece += octets
     pieces.append(_word(piece))
     return "\r\n ".join(pieces)
+
+
+def decoded(value: bytes) -> str:
+    """An unfolded field value as a person would read it. Never raises: an encoded word that cannot be read stays as
+    it is, and octets that are no UTF-8 become U+FFFD (RFC 2047 sections 6.2 and 6.3, RFC 6532)."""
+    pieces: list[str] = []
+    end = 0
+    # White space between encoded words is no part of the text.
+    value = _BETWEEN.sub(rb"\1", value)
+    for match in _ENCODED_WORD.finditer(value):
+        pieces.append(value[end : match.start()].decode("utf-8", "replace"))
+        pieces.append(_read(match))
+        end = match.end()
+    pieces.append(value[end:].decode("utf-8", "replace"))
+    return "".join(pieces)
+
+
+def _read(match: re.Match[bytes]) -> str:
+    charset, encoding, text = match.groups()
+    try:
+        if encoding in b"Bb":
+            octets = binascii.a2b_base64(text)
+        else:
+            octets = binascii.a2b_qp(text, header=True)
+        # Not bytes.decode: Python also has codecs that are no character sets.
+        reader = codecs.lookup(charset.decode("ascii"))
+        return octets.decode(reader.name, "replace")
+    except (ValueError, LookupError):
+        return match[0].decode("ascii")
 
 
 def _is_plain(text: str) -> bool:

@@ -45,7 +45,7 @@ def compose(request: NotificationRequest) -> bytes:
     status = status_text(request).encode("utf-8")
     kind = "message/global-delivery-status" if request.envelope.smtputf8 else "message/delivery-status"
     parts = [
-        _Part("text/plain; charset=utf-8", _encoding(words), words),
+        _words(words, request.envelope.smtputf8),
         _Part(kind, _encoding(status), status),
         _original(request),
     ]
@@ -101,6 +101,13 @@ def _header(request: NotificationRequest, boundary: str, parts: list[_Part]) -> 
         "",
     ]
     return "\r\n".join(fields).encode("utf-8")
+
+
+def _words(words: bytes, smtputf8: bool) -> _Part:
+    """What an author wrote in the Subject shall not make the report need more of the way than the mail did."""
+    if words.isascii() or smtputf8:
+        return _Part("text/plain; charset=utf-8", _encoding(words), words)
+    return _Part("text/plain; charset=utf-8", "quoted-printable", _quoted_printable(words))
 
 
 def _original(request: NotificationRequest) -> _Part:

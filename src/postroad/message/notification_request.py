@@ -18,6 +18,7 @@ class Action(StrEnum):
     DELAYED = "delayed"
     DELIVERED = "delivered"
     RELAYED = "relayed"
+    EXPANDED = "expanded"
 
 
 _ACTIONS = {
@@ -25,6 +26,7 @@ _ACTIONS = {
     Fate.DEFERRED: Action.DELAYED,
     Fate.DELIVERED: Action.DELIVERED,
     Fate.RELAYED: Action.RELAYED,
+    Fate.EXPANDED: Action.EXPANDED,
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from datetime import timedelta
 
+from postroad.message.encoded_words import decoded
+from postroad.message.header import first_value, split_header
 from postroad.message.notification_request import Action, NotificationRequest, action_of
 from postroad.message.plain_words import explain
 from postroad.message.report_fields import clean, field, final_recipient, from_xtext, original_recipient
@@ -12,13 +14,17 @@ from postroad.message.trace import date_text
 from postroad.vocabulary.outcome import Outcome
 
 _WIDTH = 72
-_ORDER = (Action.FAILED, Action.DELAYED, Action.DELIVERED, Action.RELAYED)
+_ORDER = (Action.FAILED, Action.DELAYED, Action.DELIVERED, Action.EXPANDED, Action.RELAYED)
+_TROUBLES = (Action.FAILED, Action.DELAYED)
+_SUBJECT_MAX = 120
+"""Characters of the original's Subject that are enough to know it by."""
 
 _SUBJECTS = {
     Action.FAILED: "Your mail was not delivered",
     Action.DELAYED: "Your mail is delayed",
     Action.DELIVERED: "Your mail was delivered",
     Action.RELAYED: "Your mail was passed on",
+    Action.EXPANDED: "Your mail was given to a list",
 }
 
 _INTRODUCTIONS = {
@@ -31,6 +37,10 @@ _INTRODUCTIONS = {
     Action.RELAYED: (
         "Your message was passed on to the mail system of the following. That system does not send such confirmations: "
         "you will hear from it only if something goes wrong, and perhaps not even then."
+    ),
+    Action.EXPANDED: (
+        "Your message was accepted for the following, which is a list, and passed on to its members. Whether it "
+        "reaches each of them is not reported to you."
     ),
 }
 
@@ -51,8 +61,9 @@ def subject(request: NotificationRequest) -> str:
 
 
 def text(request: NotificationRequest) -> str:
-    """The first part, with CR LF line ends."""
-    lines = [f"This is the mail system at {request.hostname}.", ""]
+    """The first part, with CR LF line ends: which message, what became of it and for whom, why in the words of
+    whoever said so, and what to do."""
+    lines = [f"This is the mail system at {request.hostname}.", "", *_which(request), ""]
     for action in _ORDER:
         outcomes = [outcome for outcome in request.outcomes if action_of(outcome) is action]
         if not outcomes:
@@ -63,11 +74,19 @@ def text(request: NotificationRequest) -> str:
             lines += _about(outcome, action)
             lines.append("")
     lines += _wrap(
-        f"The message arrived here on {date_text(request.arrived_at)} and has the number {request.queue_id}. "
-        "Quote that number when you ask your postmaster about it. The details for machines, and the message or the "
-        "beginning of it, are attached."
+        f"The message has the number {request.queue_id} here: quote it when you ask your postmaster about it. The "
+        "details for machines, and the message or its header, are attached. This report was made by a program; "
+        "nobody reads what is sent to its address."
     )
     return "\r\n".join(lines) + "\r\n"
+
+
+def _which(request: NotificationRequest) -> list[str]:
+    """By what its author knows the message again."""
+    value = first_value(split_header(request.content)[0], b"subject") or b""
+    subject = clean(" ".join(decoded(value).split()), utf8=True, most=_SUBJECT_MAX)
+    lines = _wrap(f"Subject: {subject}", 4) if subject else []
+    return ["It is about this message of yours:", "", *lines, f"    Arrived here: {date_text(request.arrived_at)}"]
 
 
 def _introduction(action: Action, request: NotificationRequest) -> str:
@@ -77,7 +96,7 @@ def _introduction(action: Action, request: NotificationRequest) -> str:
 
 def _about(outcome: Outcome, action: Action) -> list[str]:
     lines = [f"  {clean(str(outcome.recipient.forward_path), utf8=True)}"]
-    if action in (Action.DELIVERED, Action.RELAYED):
+    if action not in _TROUBLES:
         return lines
     explanation = explain(outcome.status)
     lines += _wrap(f"What happened: {explanation.what} ({outcome.status})", 4)
@@ -156,9 +175,10 @@ def _per_recipient(outcome: Outcome, request: NotificationRequest) -> str:
         fields.append(field("Remote-MTA", f"dns; {remote}"))
     if outcome.reply:
         fields.append(field("Diagnostic-Code", f"smtp; {clean(outcome.reply, utf8=False)}"))
-    elif outcome.text and action in (Action.FAILED, Action.DELAYED):
+    elif outcome.text and action in _TROUBLES:
         fields.append(field("Diagnostic-Code", f"x-postroad; {clean(outcome.text, utf8=False)}"))
     fields.append(field("Last-Attempt-Date", date_text(request.last_attempt_at or request.at)))
+    fields.append(field("Final-Log-ID", clean(request.queue_id, utf8=False)))
     if action is Action.DELAYED and request.will_retry_until is not None:
         fields.append(field("Will-Retry-Until", date_text(request.will_retry_until)))
     return "".join(fields)

@@ -51,7 +51,8 @@ class Decision(msgspec.Struct, frozen=True):
     """`outcomes` are the attempt's, with those that were given up turned into failures. The other four
     are the outcomes to notify the sender of, one notification for each that is not empty:
 
-    `failures` (action "failed"), `delays` ("delayed"), `deliveries` ("delivered"), `relays` ("relayed").
+    `failures` (action "failed"), `delays` ("delayed"), `deliveries` ("delivered", and "expanded" for a list),
+    `relays` ("relayed").
 
     `remaining` stay in the queue until `due_at`; `attempts` and `warned` are the group's new numbers;
     `last` is one line for the queue's listing.
@@ -96,6 +97,7 @@ def decide(
             outcomes = tuple(_given_up(o, past, now) if o.fate is Fate.DEFERRED else o for o in outcomes)
             deferred = ()
     last = _last_line(outcomes)
+    outcomes = tuple(_untold(o, past) if o.fate is Fate.FAILED else o for o in outcomes)
     if past.reverse_path is None:
         return Decision(outcomes, tuple(o.recipient for o in deferred), due_at, past.attempts, past.warned, last)
 
@@ -110,7 +112,9 @@ def decide(
         last=last,
         failures=tuple(o for o in outcomes if o.fate is Fate.FAILED and _wants(o.recipient, Notify.FAILURE)),
         delays=_late(deferred, past) if warn else (),
-        deliveries=tuple(o for o in outcomes if o.fate is Fate.DELIVERED and _wants(o.recipient, Notify.SUCCESS)),
+        deliveries=tuple(
+            o for o in outcomes if o.fate in (Fate.DELIVERED, Fate.EXPANDED) and _wants(o.recipient, Notify.SUCCESS)
+        ),
         relays=tuple(
             o
             for o in outcomes
@@ -121,6 +125,17 @@ def decide(
             )
         ),
     )
+
+
+def _untold(outcome: Outcome, past: Past) -> Outcome:
+    """A failure of which nobody hears ends here, and its story says so."""
+    if past.reverse_path is None:
+        why = "the message has the null reverse-path, as notifications have"
+    elif not _wants(outcome.recipient, Notify.FAILURE):
+        why = "its sender asked for that (NOTIFY)"
+    else:
+        return outcome
+    return structs.replace(outcome, text=f"{outcome.text} Nobody is told of it: {why}.".lstrip())
 
 
 def _warn_at(past: Past, retry: RetrySettings) -> datetime:

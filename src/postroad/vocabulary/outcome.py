@@ -16,6 +16,8 @@ class Fate(StrEnum):
     """In a mailbox of ours."""
     RELAYED = "relayed"
     """Taken over by another MTA with a 250."""
+    EXPANDED = "expanded"
+    """Accepted for a list, and passed on to its members (RFC 3464 section 2.3.3)."""
     HELD = "held"
     """In a hold of ours, until its owner fetches it."""
     DEFERRED = "deferred"
