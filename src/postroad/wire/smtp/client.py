@@ -105,7 +105,7 @@ class ClientSession(ClientRequests):
         elif reset:
             self._send(b"RSET\r\n", Expect.RSET)
         else:
-            self._send(mail_line(transaction, self._extensions), Expect.MAIL)
+            self._send(self._mail_line(transaction), Expect.MAIL)
 
     def send_content(self, chunk: bytes) -> None:
         """The next octets of the content, in any split; stuffed and repaired here, or a chunk of BDAT each."""
@@ -158,6 +158,9 @@ class ClientSession(ClientRequests):
         above = self._profile.chunks_above
         return above is not None and transaction.size_bytes > above and "CHUNKING" in self._extensions
 
+    def _mail_line(self, transaction: OutgoingTransaction) -> bytes:
+        return mail_line(transaction, self._extensions, logged_in=self._profile.credentials is not None)
+
     def _send_group(self, delivery: _Delivery, reset: bool) -> None:
         """RSET, MAIL, all RCPT and DATA in one write (RFC 2920 section 3.1: DATA last). A BDAT has its octets behind
         it, so it waits until somebody is known to get them."""
@@ -165,7 +168,7 @@ class ClientSession(ClientRequests):
         lines = [b"RSET\r\n"] if reset else []
         if reset:
             owed.append((Expect.RSET, None))
-        lines.append(mail_line(transaction, extensions))
+        lines.append(self._mail_line(transaction))
         owed.append((_MAIL, None))
         for recipient in transaction.recipients:
             lines.append(rcpt_line(recipient, extensions))
@@ -259,7 +262,7 @@ class ClientSession(ClientRequests):
         if given.code // 100 != 2:
             self._end("the server refused RSET", given, Stage.IDLE)
         elif "PIPELINING" not in self._extensions:
-            self._send(mail_line(self._deliveries[0].transaction, self._extensions), Expect.MAIL)
+            self._send(self._mail_line(self._deliveries[0].transaction), Expect.MAIL)
 
     def _take_mail(self, given: Reply) -> None:
         delivery = self._deliveries[0]

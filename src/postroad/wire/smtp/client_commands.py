@@ -23,7 +23,8 @@ def path_octets(path: ReversePath) -> bytes:
     return text.encode("utf-8")
 
 
-def mail_line(transaction: OutgoingTransaction, extensions: dict[str, str]) -> bytes:
+def mail_line(transaction: OutgoingTransaction, extensions: dict[str, str], *, logged_in: bool = False) -> bytes:
+    """`logged_in`: the server knows us by AUTH."""
     line = b"MAIL FROM:" + path_octets(transaction.reverse_path)
     if not extensions:
         return line + b"\r\n"
@@ -45,6 +46,9 @@ def mail_line(transaction: OutgoingTransaction, extensions: dict[str, str]) -> b
         line += b" REQUIRETLS"
     if transaction.priority and "MT-PRIORITY" in extensions:
         line += b" MT-PRIORITY=%d" % transaction.priority
+    if logged_in and "AUTH" in extensions:
+        # RFC 4954 section 5: to who knows us by AUTH it is said that we do not vouch for who handed the message in.
+        line += b" AUTH=<>"
     if "FUTURERELEASE" in extensions:
         if transaction.hold_for_s is not None:
             line += b" HOLDFOR=%d" % transaction.hold_for_s
