@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fuzz import content, lines, notification, pop3_server, smtp_client, smtp_server
+from fuzz import content, lines, mime, notification, pop3_server, smtp_client, smtp_server
 
 
 @dataclass(frozen=True)
@@ -26,5 +26,7 @@ TARGETS = {
     "content": Target(content.check_reading, content.reading_seeds, content.BODY_WORDS),
     "sending": Target(content.check_sending, content.sending_seeds, content.BODY_WORDS),
     "header": Target(content.check_header, content.header_seeds, content.HEADER_WORDS),
+    "structure": Target(mime.check_structure, mime.seeds, mime.WORDS),
+    "conversion": Target(mime.check_conversion, mime.seeds, mime.WORDS),
     "notification": Target(notification.check, notification.seeds, notification.WORDS),
 }

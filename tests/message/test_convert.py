@@ -98,6 +98,13 @@ def test_a_message_in_a_message_is_converted_inside() -> None:
     assert decoded(made(content))[2] == (2, "text/plain", b"\xe9\r\n")
 
 
+def test_a_message_of_a_digest_that_begins_without_an_empty_line_stays_a_message() -> None:
+    content = multipart(b"b", b"caf\xc3\xa9 and no header", subtype=b"digest", first=(b"MIME-Version: 1.0",))
+    result = made(content, from_binary=False)
+    assert [part.media_type for part in scan(result).parts][:2] == [part.media_type for part in scan(content).parts][:2]
+    assert b"\r\n--b\r\n\r\nMIME-Version: 1.0\r\n" in result
+
+
 def test_a_message_global_is_encoded_whole() -> None:
     content = multipart(b"b", head(b"Content-Type: message/global") + b"Subject: \xc3\xa9\r\n\r\n\xc3\xa9", first=MIME)
     assert b"\r\nU3ViamVjdDogw6kNCg0Kw6k=\r\n" in made(content)

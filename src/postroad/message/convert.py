@@ -276,5 +276,12 @@ class _Planning:
             part = self._parts[index]
             # A part whose first line is no field is all body: the empty line keeps it apart from the new fields.
             text = fields if part.has_empty_line else fields + b"\r\n"
+            if part.parent != -1 and self._is_bare_message(self._parts[part.parent]):
+                text = b"\r\n" + text
             insertions.append(Edit(part.fields_end, part.fields_end, text))
         return insertions
+
+    @staticmethod
+    def _is_bare_message(part: Part) -> bool:
+        """A message in a digest without so much as an empty line before it: fields of it would be the part's own."""
+        return part.kind is Kind.MESSAGE and not part.has_empty_line
