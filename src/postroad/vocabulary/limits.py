@@ -432,6 +432,11 @@ POP3_IDLE_S = 600.0
 """RFC 1939 section 3: at least ten minutes."""
 POP3_BAD_COMMANDS = 20
 """Unknown commands, commands out of order and refused passwords until the session ends."""
+POP3_COMMANDS_WITHOUT_MAIL = 1000
+"""NOOP, STAT, CAPA, LIST and the like until a message is fetched, beside POP3_COMMANDS_OF_MESSAGE for each of the
+maildrop; more end the session, as COMMANDS_WITHOUT_MAIL does over SMTP."""
+POP3_COMMANDS_OF_MESSAGE = 5
+"""LIST, UIDL, TOP and DELE of every message, and one to spare."""
 POP3_OUTPUT_BYTES = 1_048_576
 """Replies that wait to be sent; above it the next pipelined command waits."""
 MAILDROP_MESSAGES = 1_000_000

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.vocabulary.endpoint import TlsFacts
-from postroad.vocabulary.limits import DISCARD_BYTES, POP3_BAD_COMMANDS, POP3_IDLE_S, POP3_OUTPUT_BYTES, TLS_HANDSHAKE_S
+from postroad.vocabulary.limits import (
+    DISCARD_BYTES,
+    POP3_BAD_COMMANDS,
+    POP3_COMMANDS_WITHOUT_MAIL,
+    POP3_IDLE_S,
+    POP3_OUTPUT_BYTES,
+    TLS_HANDSHAKE_S,
+)
 from postroad.wire.pop3.events import (
     CredentialsGiven,
     MaildropReleased,
@@ -408,6 +415,24 @@ def test_bad_commands_end_the_session() -> None:
     house.hear(b"XYZZY\r\n" * POP3_BAD_COMMANDS + b"STAT\r\n")
     assert house.said.endswith("-ERR Unknown command XYZZY\r\n-ERR Too many errors: goodbye\r\n")
     assert (house.wait, type(house.events[-1])) == (Wait.CLOSED, MaildropReleased)
+
+
+@pytest.mark.parametrize("words", [b"NOOP\r\n", b"STAT\r\n", b"LIST\r\n", b"DELE 1\r\nRSET\r\n", b"TOP 1 0\r\n"])
+def test_a_million_commands_that_fetch_nothing_end_the_session(words: bytes) -> None:
+    house = logged_in()
+    house.hear(words * 1_000_000)
+    assert house.said.endswith("-ERR [SYS/TEMP] Too many commands without any mail: goodbye\r\n")
+    assert (house.wait, type(house.events[-1])) == (Wait.CLOSED, MaildropReleased)
+    assert house.said.count("\r\n") < 12 * POP3_COMMANDS_WITHOUT_MAIL
+
+
+def test_a_message_that_is_fetched_lets_the_client_ask_on() -> None:
+    house = logged_in()
+    for _ in range(3):
+        house.hear(b"NOOP\r\n" * (POP3_COMMANDS_WITHOUT_MAIL - 10))
+        assert house.hear(b"RETR 1\r\n").startswith("+OK")
+    house.hear(b"NOOP\r\n" * (POP3_COMMANDS_WITHOUT_MAIL - 10))
+    assert house.hear(b"QUIT\r\n").startswith("+OK")
 
 
 def test_guessing_passwords_ends_the_session() -> None:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.limits import (
     POP3_BAD_COMMANDS,
+    POP3_COMMANDS_OF_MESSAGE,
+    POP3_COMMANDS_WITHOUT_MAIL,
     POP3_IDLE_S,
     POP3_OUTPUT_BYTES,
     SMTP_UNKNOWN_COMMANDS_TEXT,
@@ -49,6 +51,8 @@ class Pop3Session:
         self._released: MaildropReleased | None = None
         self._ended = False
         self._bad_commands = 0
+        self._idle_commands = 0
+        """Commands since a message was fetched."""
         self._say(ok(f"{profile.hostname} POP3 server ready"))
 
     # ---- what the shell asks --------------------------------------------------------------------
@@ -94,7 +98,8 @@ class Pop3Session:
         known = self._known
         marks = known.listing.deleted if known.listing is not None else None
         open_ = (self._question, self._message is not None, self._released, self._ended)
-        return (known.state, known.tls_active, known.name, marks, self._bad_commands, *open_)
+        counted = (self._bad_commands, self._idle_commands)
+        return (known.state, known.tls_active, known.name, marks, *counted, *open_)
 
     # ---- octets and time ------------------------------------------------------------------------
 
@@ -211,6 +216,8 @@ class Pop3Session:
         if self.state is not State.CLOSED:
             assert self._message is not None, "send_message() comes first"
             self._put(self._message.end())
+            if isinstance(self._question, MessageAsked) and self._question.lines is None:
+                self._idle_commands = 0
             self._message = self._question = None
 
     def break_off(self, reason: str) -> None:
@@ -238,7 +245,11 @@ class Pop3Session:
             return None
         verb, _, argument = line.partition(b" ")
         command = verb.upper().decode("latin-1")
-        if command not in COMMANDS:
+        self._idle_commands += 1
+        if self._idle_commands > self._idle_commands_max() and command != "QUIT":
+            self._say(err("Too many commands without any mail: goodbye", "SYS/TEMP"))
+            self._end("the client asked for too much and fetched nothing")
+        elif command not in COMMANDS:
             self._say(err(f"Unknown command {printable(command, SMTP_UNKNOWN_COMMANDS_TEXT)}"))
             self._count_bad()
         elif not in_order(self.state, command):
@@ -263,6 +274,10 @@ class Pop3Session:
             self._lines.clear()
         if response.said is Said.ERR and state is State.AUTHORIZATION:
             self._known.name = ""
+
+    def _idle_commands_max(self) -> int:
+        listing = self._known.listing
+        return POP3_COMMANDS_WITHOUT_MAIL + (0 if listing is None else POP3_COMMANDS_OF_MESSAGE * listing.count)
 
     def _count_bad(self) -> None:
         self._bad_commands += 1
