@@ -476,6 +476,24 @@ def test_a_250_before_we_finished_the_content_ends_the_session() -> None:
     assert not any(isinstance(event, TransactionEnded) for event in client.events)
 
 
+@pytest.mark.parametrize("content", [b"hello\r\n", None])
+def test_a_250_that_comes_with_the_354_is_not_taken_for_the_answer_to_the_content(content: bytes | None) -> None:
+    client = connected()
+    client.begin(content=content)
+    assert client.hear(b"250 ok\r\n250 ok\r\n354 go\r\n250 thanks already\r\n") == b""
+    assert ended(client).stage is Stage.DATA
+    assert not any(isinstance(event, TransactionEnded) for event in client.events)
+
+
+@pytest.mark.parametrize("more", [b"250 ok\r\n", b"250", b"250-"])
+def test_a_reply_too_many_before_a_chunk_is_not_taken_for_the_answer_to_it(more: bytes) -> None:
+    client = connected(EHLO.replace(b"SIZE 1000", b"CHUNKING"), ClientProfile(helo_name="a.example", chunks_above=0))
+    client.begin()
+    assert client.hear(b"250 ok\r\n250 ok\r\n" + more) == b""
+    assert ended(client).stage is Stage.DATA
+    assert not any(isinstance(event, TransactionEnded) for event in client.events)
+
+
 def test_quit_says_goodbye_and_waits_for_the_answer() -> None:
     client = connected()
     client.session.quit()
@@ -569,13 +587,14 @@ def test_any_octets_of_a_server_never_raise(words: list[bytes]) -> None:
 
 @given(st.lists(st.sampled_from([b"250 ok\r\n", b"550 no\r\n", b"354 go\r\n"]), min_size=5, max_size=5), st.data())
 def test_how_the_replies_are_cut_does_not_matter(words: list[bytes], data: st.DataObject) -> None:
-    octets = b"".join(words)
+    *before, last = words  # what is said before the content is another thing than what is said after it
+    octets = b"".join(before)
     cuts = data.draw(st.lists(st.integers(0, len(octets)), max_size=8))
 
     def play(chunks: list[bytes]) -> tuple[bytes, list[ClientEvent]]:
         client = connected()
         sent = client.begin(TWO)
-        for chunk in chunks:
+        for chunk in (*chunks, last):
             sent += client.hear(chunk)
         return sent, client.events
 

@@ -200,6 +200,8 @@ class ClientSession(ClientRequests):
             self._needs_rset = not delivery.mail_refused
             self._finish(delivery)
             return
+        if self._spoke_too_soon():
+            return
         is_binary = delivery.transaction.body is BodyType.BINARY_MIME
         if delivery.content is None:
             # Lone CR and LF leave us in binary content only (RFC 3030 section 2).
@@ -313,6 +315,8 @@ class ClientSession(ClientRequests):
             # RFC 2920 section 3.1: 354 though nobody is to have it; an empty content, whatever comes of it.
             self._out.append(b".\r\n")
             self._owed.appendleft((Expect.VOID_END, None))
+        elif self._spoke_too_soon():
+            return
         elif delivery.content is None:
             self._mender = DotStuffer()
             self._streaming = True
@@ -320,6 +324,14 @@ class ClientSession(ClientRequests):
         else:
             self._out.append(stuffed(delivery.content))
             self._content_is_sent(delivery)
+
+    def _spoke_too_soon(self) -> bool:
+        """Whether the server says more although nothing is owed, and the content would be next: a 250 that is here
+        already would be taken for the reply to it (RFC 5321 section 4.1.1.4). Then the session is over."""
+        is_too_soon = not self._owed and not self._replies.is_empty
+        if is_too_soon:
+            self._end("the server sent more replies than it was asked for, before the content", stage=Stage.DATA)
+        return is_too_soon
 
     def _take_chunk(self, given: Reply) -> None:
         """A 2yz means no more than "go on" (RFC 3030 section 2)."""
