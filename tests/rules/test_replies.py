@@ -29,6 +29,8 @@ MX = NextHop("mx.b.example", "192.0.2.25")
         (250, Fate.RELAYED, "2.0.0"),
         (451, Fate.DEFERRED, "4.0.0"),
         (452, Fate.DEFERRED, "4.0.0"),
+        (521, Fate.FAILED, "5.0.0"),
+        (556, Fate.FAILED, "5.0.0"),
         (550, Fate.FAILED, "5.0.0"),
         (552, Fate.FAILED, "5.0.0"),
     ],

@@ -202,3 +202,19 @@ def test_a_stranger_may_require_tls_inside_tls(tmp_path: Path) -> None:
             assert house.accepted[0].envelope.require_tls
 
     play(scene)
+
+
+def test_a_letter_that_requires_tls_is_not_freed_by_its_own_header(tmp_path: Path) -> None:
+    """RFC 8689 section 4.1: TLS-Required beside REQUIRETLS means nothing, and is carried as it came."""
+
+    async def scene() -> None:
+        async with House.open(tmp_path) as house, house.reception(), house.client(ListenerRole.SUBMISSIONS) as client:
+            assert (await submitted(client, "REQUIRETLS")).startswith("250")
+            await client.say("RCPT TO:<dan@d.example>", 250)
+            await client.say("DATA", 354)
+            client.transport.write(b"TLS-Required: No\r\n" + LETTER + b".\r\n")
+            await client.expect(250)
+            assert house.accepted[0].envelope.require_tls
+            assert b"\r\nTLS-Required: No\r\n" in await house.content()
+
+    play(scene)

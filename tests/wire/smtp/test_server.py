@@ -390,6 +390,8 @@ def test_an_authentication_line_has_its_bound() -> None:
     """RFC 4954 section 4: 12,288 octets."""
     conversation = in_tls()
     conversation.lines("AUTH PLAIN")
+    assert conversation.say(b"A" * 12_284 + b"\r\n").startswith(b"535 5.7.8")
+    conversation.lines("AUTH PLAIN")
     assert conversation.say(b"A" * 12_290 + b"\r\n").startswith(b"500 5.5.6")
     assert conversation.lines("NOOP").startswith("250")
 
