@@ -169,6 +169,9 @@ CONVERSIONS_AT_ONCE = 4
 
 # ---- queue and delivery --------------------------------------------------------------------------
 
+THREADS_TURN_S = 0.0002
+"""Seconds that a thread may keep the interpreter while another asks for it; Python's own is 0.005."""
+
 COMMIT_BATCH = 256
 """Items of one group commit."""
 
@@ -184,8 +187,8 @@ GROUPS_OF_ONE_DESTINATION = 5000
 GROUPS_OF_ONE_MESSAGE = 2000
 """Of those: a message to a hundred thousand domains goes out in portions, and leaves room for all others."""
 
-GROUPS_FROM_STORE = 15_000
-"""Of those: room that a backlog may take; the rest is for what comes in now."""
+GROUPS_FRESH_SHARE = 4
+"""One part in so many of those is for what comes in now; a backlog has the rest."""
 
 CONTENT_IN_MEMORY_BYTES = 67_108_864
 """Content of fresh messages kept for the first attempt; beyond it the store is read."""
@@ -212,7 +215,7 @@ WAYS_ASKED_AT_ONCE = 1000
 """Destinations whose hosts are being looked up; none of them has a connection yet, so it takes none from others."""
 
 DEAD_REMEMBERED = 10_000
-"""Hosts, and sets of them, that could not be reached when last tried (RFC 5321 section 4.5.4.1 asks for such a list)."""
+"""Hosts, and sets of them, that could not be reached when last tried (RFC 5321 section 4.5.4.1 asks for the list)."""
 
 DEAD_MAX_S = 900.0
 """Longest time for which a dead host is left alone; before that, half the wait of the mail for it."""
@@ -515,6 +518,21 @@ CONTROL_LINE_BYTES = 1_048_576
 
 QUEUE_LISTED = 10_000
 """Groups that one `queue list` prints."""
+
+SUMMARY_DESTINATIONS = 20_000
+"""Destinations that one `queue summary` tells of; the totals are those of all."""
+
+SUMMARY_SHOWN = 50
+"""Destinations that it prints when nothing else is asked for: those with most mail."""
+
+PAUSED_DESTINATIONS = 10_000
+"""Destinations that an administrator can have paused at a time."""
+
+REASON_CHARACTERS = 400
+"""What an administrator may say to the sender whose mail is returned; it stands in one line of the notification."""
+
+ORDER_S = 40.0
+"""A large order on the queue is carried out in parts of this length, each within CONTROL_ANSWER_S."""
 
 TRACE_MESSAGES = 50
 """Messages, the latest, whose stories one `trace` by address tells."""
