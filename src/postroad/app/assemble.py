@@ -60,6 +60,17 @@ class Node:
     let_go: Callable[[], None] = lambda: None
 
 
+@dataclass(frozen=True, kw_only=True)
+class StandIns:
+    """For the configured name servers, and for the system's authorities."""
+
+    resolver: Resolver | None = None
+    tls_client: TlsClient | None = None
+
+
+NO_STAND_INS = StandIns()
+
+
 @asynccontextmanager
 async def open_transport(
     configuration: Configuration,
@@ -68,23 +79,23 @@ async def open_transport(
     shards: tuple[int, ...],
     doors: Doors,
     speaker: Speaker,
-    resolver: Resolver | None = None,
-    tls_client: TlsClient | None = None,
+    stand_ins: StandIns = NO_STAND_INS,
     listener: Listener | None = None,
     shared_limits: SharedLimits | None = None,
 ) -> AsyncIterator[Node]:
     """SMTP in and out on these shards; new mail goes into the first. The doors' sockets are closed with the node.
 
-    `resolver` and `tls_client` stand in for the configured name servers and the system's authorities;
-    `listener` hears the conversations with other servers; `shared_limits` holds over several processes. Raises CannotServe, StoreUnavailable."""
+    `listener` hears the conversations with other servers; `shared_limits` holds over several processes. Raises
+    CannotServe, StoreUnavailable."""
     identity = open_identity(configuration, speaker.say)
     async with AsyncExitStack() as opened:
         shared = await opened.enter_async_context(open_shared(configuration, name))
         queues = [await _take_shard(opened, configuration, shard, shared) for shard in shards]
         holds = await opened.enter_async_context(open_holds(configuration))
+        resolver = stand_ins.resolver
         if resolver is None:
             resolver = DnsResolver(tuple(str(server) for server in configuration.dns.servers))
-        network = await opened.enter_async_context(RealNetwork(identity, tls_client))
+        network = await opened.enter_async_context(RealNetwork(identity, stand_ins.tls_client))
         outgoing = Outgoing(
             settings=configuration.delivery_settings(),
             retry=configuration.retry_settings(),

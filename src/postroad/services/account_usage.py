@@ -21,14 +21,13 @@ from typing import TypeAlias
 from postroad.contracts.clock import Clock
 from postroad.contracts.directory import Account, Directory
 from postroad.contracts.errors import StoreUnavailable
-from postroad.rules.lending import Used
 from postroad.rules.account_limits import judge_messages, judge_recipients
+from postroad.rules.lending import Used
 from postroad.rules.ruling import Ruling
 from postroad.services.portions import Limit, Portions
 from postroad.vocabulary.limits import USAGE_WRITE_S
 from postroad.vocabulary.settings import AccountLimits
 from postroad.vocabulary.usage import Sent, Usage
-
 
 Limits: TypeAlias = tuple[Limit | None, Limit | None]
 Lent: TypeAlias = dict[str, tuple[Limit, int]]
