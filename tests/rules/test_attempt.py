@@ -127,7 +127,7 @@ def test_dns_that_fails_for_now_is_no_verdict() -> None:
 
 
 def test_a_domain_without_mx_and_address_does_not_exist_for_mail() -> None:
-    _, end = tried_until_the_end(walk((("nowhere.example",),)))
+    _, end = tried_until_the_end(walk((("nowhere.example",),), implicit=True))
     assert (end.fate, str(end.status)) == (Fate.FAILED, "5.1.2")
 
 

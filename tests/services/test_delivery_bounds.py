@@ -12,7 +12,7 @@ import pytest
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.mailbox_store import Delivery as MailboxDelivery
 from postroad.contracts.queue_store import Work
-from postroad.services import in_hand, lanes, store_lane
+from postroad.services import dispatcher, in_hand, store_lane
 from postroad.simulation.weather import Weather
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.vocabulary.destination import Destination
@@ -26,7 +26,7 @@ from tests.services.towns import ANN, Town, WatchedQueue, play
 def test_all_destinations_together_get_no_more_connections_than_are_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "ATTEMPTS_AT_ONCE", 3)
+    monkeypatch.setattr(dispatcher, "ATTEMPTS_AT_ONCE", 3)
 
     async def scene() -> None:
         async with Town.open(tmp_path, connection_idle_s=60.0) as town:
@@ -52,7 +52,7 @@ def test_all_destinations_together_get_no_more_connections_than_are_allowed(
 
 
 def test_a_busy_destination_does_not_starve_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lanes, "ATTEMPTS_AT_ONCE", 1)
+    monkeypatch.setattr(dispatcher, "ATTEMPTS_AT_ONCE", 1)
 
     async def scene() -> None:
         async with Town.open(tmp_path, messages_per_connection=10) as town:
@@ -72,7 +72,7 @@ def test_a_busy_destination_does_not_starve_the_others(tmp_path: Path, monkeypat
 def test_a_destination_that_no_longer_needs_the_slot_it_waited_for_lets_the_next_one_have_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "ATTEMPTS_AT_ONCE", 1)
+    monkeypatch.setattr(dispatcher, "ATTEMPTS_AT_ONCE", 1)
 
     async def scene() -> None:
         async with Town.open(tmp_path) as town:

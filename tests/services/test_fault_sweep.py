@@ -97,7 +97,7 @@ class Afternoon:
     async def _check(self, office: Office) -> None:
         delivery = office.delivery
         in_hand = delivery._in_hand
-        assert (list(in_hand), in_hand.content_bytes, list(delivery._lanes)) == ([], 0, [])
+        assert (list(in_hand), in_hand.content_bytes, list(delivery._outlets.lanes)) == ([], 0, [])
         assert office.reception.sessions == 0
         copies = Counter(f"cat {_name(mail)}" for mail in await office.mail_of("cat"))
         copies += Counter(f"{to} {_name(taken.content)}" for taken in self.world.peer.mail for to in taken.recipients)

@@ -39,6 +39,10 @@ class ConnectFailed(Exception):
     """No connection came about; the text says why in words for people."""
 
 
+class Unreachable(ConnectFailed):
+    """Nothing came back at all: no route, or no answer. It may be our own network that is away."""
+
+
 class TlsFailed(Exception):
     """The handshake failed; the text says why in words for people."""
 

@@ -18,7 +18,7 @@ and the sender hears of it by the notification of delay.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -71,6 +71,8 @@ class Walk:
     configured       a route or the smart host: private addresses are then the administrator's own wish, and
                      a name that is not found is a mistake to correct and not a reason to return mail
     private_allowed  whether DNS may lead us to addresses that are not on the internet
+    implicit         the host is the domain itself, which has no MX
+    is_dead          whether an address could not be reached a short time ago: all others are tried before it
     clear_allowed    whether a broken TLS handshake may be followed by a try without TLS (opportunistic TLS,
                      RFC 7435 section 3: better than not at all)
     """
@@ -84,10 +86,14 @@ class Walk:
         configured: bool = False,
         private_allowed: bool = False,
         clear_allowed: bool = True,
+        implicit: bool = False,
+        is_dead: Callable[[str], bool] = lambda address: False,
     ) -> None:
         self._levels = deque(hosts)
         self._domain = hosts[0][0]
-        self._implicit = hosts == ((self._domain,),)
+        self._implicit = implicit
+        self._is_dead = is_dead
+        self._dead: list[Connect] = []
         self._port = port
         self._ourselves = ourselves
         self._configured = configured
@@ -117,6 +123,10 @@ class Walk:
                 return self.next_step()
             self._asked = hosts
             return Lookup(hosts)
+        if self._dead:
+            self._targets.extend(self._dead)
+            self._dead.clear()
+            return self.next_step()
         return self._conclusion()
 
     def looked_up(self, found: Mapping[str, tuple[str, ...] | None]) -> None:
@@ -154,6 +164,7 @@ class Walk:
     def _take_level(self, found: Mapping[str, tuple[str, ...] | None]) -> None:
         """Line up the addresses of equal hosts, unless one of them is ourselves."""
         targets: list[Connect] = []
+        dead: list[Connect] = []
         for host, addresses in found.items():
             if addresses is None:
                 self._temporary = NoWay(
@@ -178,8 +189,9 @@ class Walk:
                         host,
                     )
                     continue
-                targets.append(Connect(host, remote))
+                (dead if self._is_dead(address) else targets).append(Connect(host, remote))
         self._targets.extend(targets)
+        self._dead.extend(dead)
 
     def _note_no_address(self, host: str) -> None:
         if self._configured:

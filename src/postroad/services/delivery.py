@@ -12,33 +12,28 @@ durable, and nobody takes it twice meanwhile.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime
 
 from msgspec import structs
 
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import NewMessage, Settlement, Work
-from postroad.rules.deliver_by import is_too_late, returned
-from postroad.rules.mx_order import Ourselves
 from postroad.rules.routing import group_recipients, split_moved
-from postroad.services.conversion import Conversions
 from postroad.services.delivery_parts import DeliveryPlan, DeliveryWorld, DestinationFigures
-from postroad.services.hold_lane import HoldLane
+from postroad.services.dispatcher import ConnectionBudget
 from postroad.services.in_hand import InHand
-from postroad.services.lanes import Errors, Lanes
-from postroad.services.local_delivery import LocalDelivery
-from postroad.services.notifications import Notifications
+from postroad.services.lanes import Errors
+from postroad.services.offline import Offline
+from postroad.services.outlets import HERE, Ends, Outlets
 from postroad.services.parcel import GroupKey, Parcel, earliest
-from postroad.services.relay import Relay
-from postroad.services.relay_parts import Listener, Surroundings
-from postroad.services.settling import Settling
-from postroad.services.sweep_on_demand import SweepOnDemand
-from postroad.vocabulary.destination import Destination, DestinationKind
+from postroad.services.relay_parts import Listener
+from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.limits import (
     DUE_LOOK_S,
+    GROUPS_OF_ONE_MESSAGE,
     REFILL_RETRY_S,
-    STOP_GRACE_S,
 )
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.queue_id import QueueId
@@ -48,16 +43,24 @@ __all__ = ["Delivery", "DeliveryPlan", "DeliveryWorld"]
 
 
 class Delivery:
-    """`errors` is told what was unexpected, in words and as the exception; `listener` hears the conversations."""
+    """`errors` is told what was unexpected, in words and as the exception; `listener` hears the conversations.
+    `budget` limits the connections to the same hosts, where other schedulers have some too."""
 
     def __init__(
-        self, world: DeliveryWorld, plan: DeliveryPlan, *, errors: Errors, listener: Listener | None = None
+        self,
+        world: DeliveryWorld,
+        plan: DeliveryPlan,
+        *,
+        errors: Errors,
+        listener: Listener | None = None,
+        budget: ConnectionBudget | None = None,
     ) -> None:
         self._world = world
         self._plan = plan
         self._settings = plan.settings
         self._errors = errors
         self._listener = listener
+        self._budget = budget
         self._in_hand = InHand()
         self._next_due_at: datetime | None = None
         self._more_in_store = True
@@ -66,12 +69,13 @@ class Delivery:
         self._wake = asyncio.Event()
         self._is_running = False
         self._is_stopping = False
-        self._offline = plan.settings.offline
+        self._offline = Offline(
+            plan.settings.offline,
+            answers=lambda: self._outlets.lanes.answers,
+            changed=self._network_changed,
+        )
         self._paused: frozenset[Destination] = frozenset()
-        self._lanes: Lanes
-        self._local: LocalDelivery
-        self._into_holds: HoldLane | None = None
-        self._settling: Settling
+        self._outlets: Outlets
 
     # ---- for others ------------------------------------------------------------------------------
 
@@ -91,9 +95,16 @@ class Delivery:
         envelope = structs.replace(message.envelope, recipients=())
         size_bytes = len(content) if isinstance(content, bytes) else content.size_bytes
         lease = self._world.queue.epoch
-        for destination, recipients in ((group.destination, group.recipients) for group in message.groups):
+        if len(message.groups) > GROUPS_OF_ONE_MESSAGE:
+            self._more_in_store = True
+        for group in message.groups[:GROUPS_OF_ONE_MESSAGE]:
+            destination, recipients = group.destination, group.recipients
+            if self._is_put_off(destination):
+                if not (destination not in self._paused and self._offline.is_time_for(fresh=True)):
+                    continue
+                self._offline.begin_probe(destination)
             key = (message.queue_id, destination)
-            if key in self._in_hand or self._is_put_off(destination) or not self._in_hand.has_room_for(destination):
+            if key in self._in_hand or not self._in_hand.has_room_for(destination):
                 continue
             if self._in_hand.is_full:
                 self._more_in_store = True
@@ -105,50 +116,65 @@ class Delivery:
             self._take_up(Parcel(work, content if here else None))
 
     def wake(self) -> None:
-        """Look into the store now."""
+        """An administrator has made something due: look into the store now, and try everybody again."""
+        if self._is_running:
+            self._outlets.forget_the_dead()
         self._look_again()
 
-    def set_offline(self, offline: bool) -> None:
-        """Offline nothing is attempted but delivery into mailboxes and holds; what is under way is finished."""
-        self._offline = offline
+    def look(self) -> None:
+        """Something may be due that was not: look into the store, and no more."""
         self._look_again()
+
+    def recall(self, keys: frozenset[GroupKey]) -> frozenset[GroupKey]:
+        """An administrator wants these groups: those that only wait are let go of. Returns those that stay in hand,
+        because they are being tried."""
+        if self._is_running and any(key in self._in_hand for key in keys):
+            self._outlets.lanes.take_out(lambda parcel: parcel.key in keys)
+        return frozenset(key for key in keys if key in self._in_hand)
+
+    def set_offline(self, offline: bool) -> None:
+        """Offline nothing is attempted but delivery into mailboxes and holds; what is under way is finished, and no
+        attempt is counted."""
+        self._offline.order(offline)
+        self._network_changed()
+
+    @property
+    def offline(self) -> Offline:
+        """Whether, and why, nothing is sent out: `reason` and `words`."""
+        return self._offline
+
+    def set_paused(self, destinations: frozenset[Destination]) -> None:
+        """Take up nothing for these from now on; what is under way is finished, what waits stays due in the store.
+        Replaces those given before; whoever keeps the list tells it again after a start."""
+        self._paused = destinations
+        if self._is_running:
+            self._outlets.lanes.take_out(lambda parcel: parcel.work.destination in destinations)
+        self._look_again()
+
+    def held_back(self, destination: Destination) -> str:
+        """Why nothing is sent there now, in words; empty where nothing is known to hinder it."""
+        if destination in self._paused:
+            return "paused by an administrator"
+        if destination.kind in HERE or not self._is_running:
+            return ""
+        if self._offline.words:
+            return f"this server is off line: {self._offline.words}"
+        return self._outlets.why_left_alone(destination)
+
+    def snapshot(self) -> list[dict[str, str | int]]:
+        """For `status` and `queue summary`: a line for each destination that has something in hand, a connection,
+        or is paused (`delivery_parts.DestinationFigures`)."""
+        figures = self._outlets.figures(self._in_hand) if self._is_running else {}
+        for destination in self._paused:
+            figures.setdefault(destination, DestinationFigures(destination=str(destination)))
+        for destination, those in figures.items():
+            those.held_back_by = self.held_back(destination) or those.held_back_by
+        return [each.line() for each in figures.values()]
 
     def stop(self) -> None:
         """Take up nothing more; `run` ends within STOP_GRACE_S."""
         self._is_stopping = True
         self._wake.set()
-
-    def set_paused(self, destinations: frozenset[Destination]) -> None:
-        """Take up nothing for these from now on; what is under way is finished, what waits stays due in the store.
-        Replaces those given before; they need not be told by anybody but who keeps the list."""
-        self._paused = destinations
-        self._look_again()
-
-    def snapshot(self) -> list[dict[str, str | int]]:
-        """For `status` and `queue summary`: a line for each destination that has something in hand, a connection,
-        or is paused (`delivery_parts.DestinationFigures`)."""
-        figures: dict[Destination, DestinationFigures] = {}
-
-        def of(destination: Destination) -> DestinationFigures:
-            return figures.setdefault(destination, DestinationFigures(destination=str(destination)))
-
-        for destination in self._paused:
-            of(destination)
-        for parcel in self._in_hand:
-            of(parcel.work.destination).in_flight += 1
-        for lane in self._lanes if self._is_running else ():
-            those = of(lane.destination)
-            those.waiting += len(lane.waiting)
-            those.in_flight -= len(lane.waiting)
-            those.connections += lane.slots
-            those.limit += lane.limit
-        for destination, those in figures.items():
-            if destination.kind is DestinationKind.MAILBOX and self._is_running:
-                those.waiting = self._local.waiting
-                those.in_flight -= those.waiting
-            if destination in self._paused:
-                those.held_back_by = "paused by an administrator"
-        return [each.line() for each in figures.values()]
 
     # ---- running ---------------------------------------------------------------------------------
 
@@ -156,121 +182,89 @@ class Delivery:
         """Deliver until `stop`. Cancelling it is safe at any moment: what was not settled is tried again."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                self._assemble(tasks)
+                self._outlets = Outlets(
+                    self._world,
+                    self._plan,
+                    tasks=tasks,
+                    offline=self._offline,
+                    ends=Ends(
+                        settled=self._settled,
+                        gone=self._left,
+                        taken_back=self._left,
+                        routing=self.routing,
+                        errors=self._errors,
+                    ),
+                    listener=self._listener,
+                    budget=self._budget,
+                )
                 self._is_running = True
                 while not self._is_stopping:
                     await self._refill()
                     await self._rest()
-                await self._drain()
+                await self._outlets.drain()
                 raise _Over
         except* _Over:
             pass
         finally:
             self._is_running = False
-            self._settling.end()
-
-    def _assemble(self, tasks: asyncio.TaskGroup) -> None:
-        world, settings = self._world, self._settings
-        self._settling = Settling(
-            store=world.queue,
-            clock=world.clock,
-            entropy=world.entropy,
-            retry=self._plan.retry,
-            notifications=Notifications(hostname=settings.hostname, store=world.queue, routing=self.routing),
-            tasks=tasks,
-            settled=self._settled,
-            errors=self._errors,
-        )
-        conversions = Conversions(world.queue, world.clock, world.aside)
-        around = Surroundings(
-            network=world.network,
-            clock=world.clock,
-            store=world.queue,
-            sweep=SweepOnDemand(tasks),
-            tasks=tasks,
-            settings=settings,
-            errors=self._errors,
-            listener=self._listener,
-            conversions=conversions,
-        )
-        ourselves = Ourselves(settings.hostname, self._plan.own_endpoints)
-        relay = Relay(around, resolver=world.resolver, entropy=world.entropy, ourselves=ourselves)
-        self._lanes = Lanes(
-            tasks=tasks,
-            relaying=relay,
-            connections_each=settings.destination_connections,
-            concluded=self._settling.conclude,
-            gone=self._gone,
-            errors=self._errors,
-        )
-        self._local = LocalDelivery(
-            mailboxes=world.mailboxes,
-            directory=world.directory,
-            queue=world.queue,
-            conversions=conversions,
-            tasks=tasks,
-            concluded=self._settling.conclude,
-            gone=self._gone,
-            errors=self._errors,
-        )
-        if world.holds is not None:
-            self._into_holds = HoldLane(
-                holds=world.holds,
-                clock=world.clock,
-                queue=world.queue,
-                tasks=tasks,
-                concluded=self._settling.conclude,
-                gone=self._gone,
-                errors=self._errors,
-            )
-
-    async def _drain(self) -> None:
-        """Let what is under way come to its end, for as long as the grace lasts."""
-        self._lanes.stop()
-        try:
-            async with asyncio.timeout(STOP_GRACE_S):
-                await self._local.stop()
-                if self._into_holds is not None:
-                    await self._into_holds.stop()
-                await self._lanes.is_at_rest()
-                await self._settling.at_rest()
-        except TimeoutError:
-            self._lanes.cut()
+            self._outlets.settling.end()
 
     # ---- looking into the store ------------------------------------------------------------------
 
     async def _refill(self) -> None:
         """Take what is due, as far as there is room."""
+        if self._offline.is_time_for(fresh=False):
+            taken = await self._take(1, self._is_no_probe, self._offline.probed())
+            self._offline.begin_probe(taken[0].destination if taken else None)
         limit = self._in_hand.room
         if limit <= 0:
             return
         self._more_in_store = False
+        taken = await self._take(limit, self._is_in_hand, self._in_hand.full())
+        self._more_in_store = self._more_in_store or len(taken) == limit
+
+    async def _take(
+        self, limit: int, is_passed_over: Callable[[QueueId, Destination], bool], without: frozenset[Destination]
+    ) -> tuple[Work, ...]:
         self._next_due_at = None
         self._let_go = set()
         queue = self._world.queue
         try:
-            taken = await queue.take_due(self._world.clock.now(), limit, self._is_in_hand, self._in_hand.full())
+            taken = await queue.take_due(self._world.clock.now(), limit, is_passed_over, without)
             next_due_at = await queue.next_due_at()
         except Exception as error:
             # StoreUnavailable, or what nobody expected: delivery goes on either way.
             self._errors("looking for mail that is due", error)
             self._more_in_store = True
             await self._sleep(REFILL_RETRY_S)
-            return
+            return ()
         finally:
             let_go, self._let_go = self._let_go, None
-        self._more_in_store = self._more_in_store or len(taken) == limit
         self._next_due_at = earliest(self._next_due_at, next_due_at)
         for work in taken:
             key = (work.queue_id, work.destination)
             if key not in self._in_hand and key not in let_go:
                 self._take_from_store(work)
+        return taken
 
     def _is_in_hand(self, queue_id: QueueId, destination: Destination) -> bool:
         return (queue_id, destination) in self._in_hand or self._is_put_off(destination)
 
+    def _is_no_probe(self, queue_id: QueueId, destination: Destination) -> bool:
+        """What cannot show whether the network is back."""
+        return (queue_id, destination) in self._in_hand or destination in self._paused or destination.kind in HERE
+
     def _is_put_off(self, destination: Destination) -> bool:
-        return destination in self._paused or (self._offline and destination.kind not in _HERE)
+        return destination in self._paused or (self._offline.reason is not None and destination.kind not in HERE)
+
+    def _network_changed(self) -> None:
+        """We are off line, or on line again. Nothing was attempted of what waits: it stays in the store as it was."""
+        if self._is_running:
+            if self._offline.reason is None:
+                self._outlets.forget_the_dead()
+            else:
+                self._outlets.lanes.take_out(lambda parcel: True)
+        self._look_again()
 
     def _look_again(self) -> None:
         self._more_in_store = True
@@ -287,6 +281,11 @@ class Delivery:
                 wait_s = (self._next_due_at - self._world.clock.now()).total_seconds()
                 if wait_s <= 0:
                     return
+            if self._offline.is_cut_off:
+                probe_in_s = self._offline.probe_in_s
+                if probe_in_s <= 0:
+                    return
+                wait_s = probe_in_s if wait_s is None else min(wait_s, probe_in_s)
             await self._sleep(wait_s)
 
     async def _sleep(self, wait_s: float | None) -> None:
@@ -315,7 +314,7 @@ class Delivery:
         if release_at is not None and release_at > self._world.clock.now():
             # RFC 4865 section 4: not before, even if an administrator has made everything due.
             self._in_hand.add(parcel)
-            self._settling.write(parcel, _put_off(work, release_at))
+            self._outlets.settling.write(parcel, _put_off(work, release_at))
             return
         if not moved:
             self._take_up(parcel)
@@ -323,7 +322,7 @@ class Delivery:
         self._in_hand.add(parcel)
         now = self._world.clock.now()
         fact = Moved(at=now, destination=str(work.destination), to=tuple(str(group.destination) for group in moved))
-        self._settling.write(
+        self._outlets.settling.write(
             parcel,
             Settlement(
                 queue_id=work.queue_id,
@@ -342,22 +341,10 @@ class Delivery:
 
     def _take_up(self, parcel: Parcel) -> None:
         self._in_hand.add(parcel)
-        deliver_by = parcel.work.envelope.deliver_by
-        if deliver_by is not None and is_too_late(deliver_by, parcel.work.queued_at, self._world.clock.now()):
-            parcel.outcomes.extend(returned(recipient, deliver_by) for recipient in parcel.unsent)
-            parcel.unsent = ()
-            self._settling.conclude(parcel)
-            return
-        if parcel.work.destination.kind is DestinationKind.MAILBOX:
-            self._local.put(parcel)
-        elif parcel.work.destination.kind is DestinationKind.HOLD:
-            assert self._into_holds is not None, "no domain is routed to a hold where there are none"
-            self._into_holds.put(parcel)
-        else:
-            self._lanes.put(parcel)
+        self._outlets.put(parcel)
 
-    def _gone(self, parcel: Parcel) -> None:
-        """An administrator has removed the message meanwhile."""
+    def _left(self, parcel: Parcel) -> None:
+        """An administrator has removed the message meanwhile, or it was not attempted after all."""
         self._settled(parcel, None)
 
     def _settled(self, parcel: Parcel, settlement: Settlement | None) -> None:
@@ -382,9 +369,6 @@ class Delivery:
         if self._next_due_at is None or due_at < self._next_due_at:
             self._next_due_at = due_at
             self._wake.set()
-
-
-_HERE = (DestinationKind.MAILBOX, DestinationKind.HOLD)
 
 
 def _put_off(work: Work, due_at: datetime) -> Settlement:

@@ -13,6 +13,7 @@ from postroad.services.parcel import GroupKey, Parcel
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.limits import (
     CONTENT_IN_MEMORY_BYTES,
+    GROUPS_FRESH_SHARE,
     GROUPS_IN_MEMORY,
     GROUPS_OF_ONE_DESTINATION,
     REFILL_BATCH,
@@ -49,12 +50,12 @@ class InHand:
     @property
     def room(self) -> int:
         """For how many groups of one look into the store there is room."""
-        return min(GROUPS_IN_MEMORY - len(self._parcels), REFILL_BATCH)
+        return min(_from_store() - len(self._parcels), REFILL_BATCH)
 
     @property
     def has_room(self) -> bool:
         """Whether a look into the store is worth its while."""
-        return len(self._parcels) <= max(GROUPS_IN_MEMORY // 2, GROUPS_IN_MEMORY - REFILL_BATCH)
+        return len(self._parcels) <= max(_from_store() // 2, _from_store() - REFILL_BATCH)
 
     def has_room_for(self, destination: Destination) -> bool:
         """False when there are so many for it that the next one is to stay in the store for now."""
@@ -91,3 +92,8 @@ class InHand:
             self._passed_over.discard(destination)
             return True
         return False
+
+
+def _from_store() -> int:
+    """How much may come out of the store: a backlog leaves room for what comes in now."""
+    return GROUPS_IN_MEMORY - GROUPS_IN_MEMORY // GROUPS_FRESH_SHARE

@@ -1,24 +1,29 @@
 """From a destination to conversations: look for hosts, connect, talk, and go on to the next when it came to nothing.
 
-Implements `lanes.Relaying`. What to try next is `rules/attempt.Walk`'s to say; here it is done.
+Implements `dispatcher.Relaying`. What to try next is `rules/attempt.Walk`'s to say; here it is done.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import cast
 
 from msgspec import structs
 
 from postroad.contracts.entropy import Entropy
-from postroad.contracts.errors import ConnectFailed, DnsTemporary
+from postroad.contracts.errors import ConnectFailed, DnsTemporary, Unreachable
 from postroad.contracts.resolver import Resolver
-from postroad.rules.attempt import DNS_FAILED, REQUIRETLS_NEEDED, Connect, Lookup, Walk
+from postroad.rules.attempt import DNS_FAILED, NO_ANSWER, REQUIRETLS_NEEDED, Connect, Lookup, Walk
+from postroad.rules.dead_hosts import DeadHosts
 from postroad.rules.mx_order import UNROUTABLE, Hosts, NoWay, Ourselves, hosts_of_domain, literal_address
 from postroad.rules.routing import host_port, route_to
-from postroad.services.lanes import Failure, WorkSource
+from postroad.services.lanes import Failure, Tally, WorkSource
+from postroad.services.parcel import LaneKey
 from postroad.services.relay_connection import RelayConnection
-from postroad.services.relay_parts import End, Surroundings, TlsPlan
+from postroad.services.relay_parts import End, Reach, Surroundings, TlsPlan
+from postroad.services.ways import Way
 from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.limits import CLIENT_CONNECT_S
 from postroad.vocabulary.outcome import Fate
@@ -39,26 +44,61 @@ _UNVERIFIED = (
 
 
 class Relay:
-    """`ourselves` is how we are recognised, lest mail come back to us."""
+    """`ourselves` is how we are recognised, lest mail come back to us. `dead` remembers addresses that could not be
+    reached: others are tried before them. `reach` is told what came back at all."""
 
-    def __init__(self, around: Surroundings, *, resolver: Resolver, entropy: Entropy, ourselves: Ourselves) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        *,
+        resolver: Resolver,
+        entropy: Entropy,
+        ourselves: Ourselves,
+        dead: DeadHosts | None = None,
+        reach: Reach | None = None,
+    ) -> None:
         self._around = around
         self._settings = around.settings
         self._resolver = resolver
         self._entropy = entropy
         self._ourselves = ourselves
+        self._dead = dead or DeadHosts((timedelta(0),))
+        self._reach = reach or _Nobody()
         self._connections = 0
 
-    async def serve(self, lane: WorkSource) -> Failure | None:
-        """Run one connection of the lane, from the MX question to the goodbye.
+    async def find(self, name: LaneKey) -> Way | NoWay:
+        """Where the mail of a destination goes: its hosts, and the addresses of the best of them."""
+        destination, requires_tls = name
+        way = _Way.to(destination, self._settings)
+        way.needs_proof = requires_tls
+        hosts = await self._hosts(way)
+        if isinstance(hosts, NoWay):
+            return hosts
+        addresses: dict[str, tuple[str, ...] | None] = {}
+        for level in hosts:
+            addresses.update(await self._addresses(level))
+            if any(addresses[host] for host in level):
+                break
+        if way.configured:
+            return Way(destination, hosts, addresses)
+        implicit = hosts == ((way.name,),)
+        return Way((tuple(tuple(sorted(level)) for level in hosts), implicit), hosts, addresses, implicit)
+
+    async def serve(self, lane: WorkSource, known: Way | None = None, tally: Tally | None = None) -> Failure | None:
+        """Run one connection of the lane, from the MX question, unless the way is known, to the goodbye.
 
         None when mail was served, or nothing waits any more; otherwise why no host took any.
         """
         way = _Way.to(lane.destination, self._settings)
         way.needs_proof = lane.requires_tls
-        hosts = await self._hosts(way)
-        if isinstance(hosts, NoWay):
-            return Failure(hosts)
+        addresses: Mapping[str, tuple[str, ...] | None] = {}
+        if known is None:
+            hosts = await self._hosts(way)
+            if isinstance(hosts, NoWay):
+                return Failure(hosts)
+            implicit = hosts == ((way.name,),)
+        else:
+            hosts, addresses, implicit = self._spread(known.hosts), known.addresses, known.implicit
         if lane.requires_tls:
             way.require_tls()
         walk = Walk(
@@ -68,16 +108,23 @@ class Relay:
             configured=way.configured,
             private_allowed=self._settings.private_destinations_allowed,
             clear_allowed=way.profile.tls is TlsUse.IF_OFFERED,
+            implicit=implicit,
+            is_dead=self._is_dead,
         )
         cut = False
+        unreachable: bool | None = None
         while True:
             step = walk.next_step()
             if isinstance(step, NoWay):
-                return Failure(step, of_the_cut=cut)
+                if unreachable is None:  # no address could be tried
+                    unreachable = step.status == DNS_FAILED and None in addresses.values()
+                return Failure(step, of_the_cut=cut, unreachable=unreachable and step.fate is Fate.DEFERRED)
             if isinstance(step, Lookup):
-                walk.looked_up(await self._addresses(step.hosts))
+                there = all(host in addresses for host in step.hosts)
+                walk.looked_up(addresses if there else await self._addresses(step.hosts))
                 continue
-            end = await self._talk(lane, step, way)
+            end = await self._talk(lane, step, way, tally)
+            unreachable = unreachable is not False and end.unreachable
             if end.served or not lane.waiting or (end.was_ready and not end.cut):
                 return None
             cut = cut or end.cut
@@ -114,7 +161,14 @@ class Relay:
         except DnsTemporary:
             return None
 
-    async def _talk(self, lane: WorkSource, step: Connect, way: _Way) -> End:
+    def _spread(self, hosts: Hosts) -> Hosts:
+        """RFC 5321 section 5.1: among equals by chance, for each connection anew."""
+        return tuple(level if len(level) == 1 else tuple(self._entropy.shuffled(list(level))) for level in hosts)
+
+    def _is_dead(self, address: str) -> bool:
+        return self._dead.death(address, asyncio.get_running_loop().time()) is not None
+
+    async def _talk(self, lane: WorkSource, step: Connect, way: _Way, tally: Tally | None) -> End:
         self._connections += 1
         number = self._connections
         profile = way.profile if step.tls else structs.replace(way.profile, tls=TlsUse.NEVER)
@@ -123,7 +177,12 @@ class Relay:
         plan = TlsPlan(step.host, way.verify, way.tls_at_once)
 
         def factory() -> asyncio.Protocol:
-            return RelayConnection(self._around, lane, profile, plan, number=number, host=step.host, remote=step.remote)
+            connection = RelayConnection(
+                self._around, lane, profile, plan, number=number, host=step.host, remote=step.remote
+            )
+            if tally is not None:
+                connection.report_to(tally)
+            return connection
 
         try:
             _, protocol = await self._around.network.connect(
@@ -133,8 +192,23 @@ class Relay:
                 timeout_s=CLIENT_CONNECT_S,
             )
         except ConnectFailed as error:
-            return End(f"No connection to {step.host}: {error}.")
+            text = f"No connection to {step.host}: {error}."
+            unreachable = isinstance(error, Unreachable)
+            verdict = NoWay(Fate.DEFERRED, NO_ANSWER, text, step.host, step.remote.address)
+            self._dead.found_dead(step.remote.address, verdict, asyncio.get_running_loop().time())
+            if not unreachable:
+                self._reach.reached()
+            return End(text, unreachable=unreachable)
+        self._dead.is_alive(step.remote.address)
+        self._reach.reached()
         return await cast(RelayConnection, protocol).converse()
+
+
+class _Nobody:
+    """Nobody learns from what this relay meets."""
+
+    def reached(self) -> None:
+        return
 
 
 class _Way:

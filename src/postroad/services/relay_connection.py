@@ -12,7 +12,7 @@ from typing import cast
 from postroad.contracts.errors import CertificateRefused, StoreUnavailable, TlsFailed
 from postroad.contracts.queue_store import StoredContent
 from postroad.rules.replies import NextHop
-from postroad.services.lanes import WorkSource
+from postroad.services.lanes import Tally, WorkSource
 from postroad.services.relay_parts import End, Surroundings, TlsPlan
 from postroad.services.relay_transactions import Transactions
 from postroad.services.sweep import NEVER
@@ -76,6 +76,10 @@ class RelayConnection(asyncio.Protocol):
             around=around,
             advance=self._advance,
         )
+
+    def report_to(self, tally: Tally) -> None:
+        """Tell how the host answers."""
+        self._transactions.tally = tally
 
     # ---- asyncio.Protocol ------------------------------------------------------------------------
 

@@ -69,3 +69,11 @@ class End(msgspec.Struct, frozen=True):
     served: bool = False
     cut: bool = False
     insecure: bool = False
+    unreachable: bool = False
+    """Nothing came back at all."""
+
+
+class Reach(Protocol):
+    """Who wants to know whether anybody can be reached."""
+
+    def reached(self) -> None: ...

@@ -8,19 +8,14 @@ Everything is a callback of the connection; only content that is not in memory c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Callable
 
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import StoredContent
-from postroad.message.convert import CannotConvert
-from postroad.rules.body_form import Form, form_for
 from postroad.rules.deliver_by import is_too_late, left_of, returned
 from postroad.rules.replies import (
     MAY_HAVE_IT,
-    Lacking,
     NextHop,
-    lacking,
     lacking_promise,
     limits_of,
     outcome_of,
@@ -28,31 +23,21 @@ from postroad.rules.replies import (
     outcome_of_lacking,
     wants_another_transaction,
 )
-from postroad.services.conversion import Conversions, Converted, convert_small, needs_of_small
-from postroad.services.lanes import Sender, WorkSource
+from postroad.services.conversion import Conversions
+from postroad.services.lanes import Sender, Tally, WorkSource
 from postroad.services.parcel import Parcel
+from postroad.services.relay_forms import Errand, Forms, Sending, Unfit
 from postroad.services.relay_parts import Surroundings
 from postroad.vocabulary.endpoint import Endpoint, TlsFacts
 from postroad.vocabulary.enhanced_status import EnhancedStatus
-from postroad.vocabulary.envelope import BodyType, DeliverBy, Recipient
+from postroad.vocabulary.envelope import DeliverBy, Recipient
 from postroad.vocabulary.limits import TRANSACTIONS_IN_FLIGHT
 from postroad.vocabulary.outcome import Fate, Outcome
 from postroad.wire.smtp.client import ClientSession
 from postroad.wire.smtp.client_events import Ended, OutgoingTransaction, RecipientAnswered, Stage, TransactionEnded
 
 _OUR_STORE = EnhancedStatus(4, 3, 0)
-
-
-class Sending(NamedTuple):
-    """Content in the form in which it goes out, and what is declared of it."""
-
-    content: bytes | StoredContent
-    size_bytes: int
-    body: BodyType
-    smtputf8: bool
-
-    def in_memory(self) -> bytes | None:
-        return self.content if isinstance(self.content, bytes) else self.content.in_memory()
+_LEAVING = 421
 
 
 class Flight:
@@ -89,11 +74,15 @@ class Transactions:
         self._lane = lane
         self._session = session
         self._clock = around.clock
-        self._store = around.store
-        self._conversions = around.conversions or Conversions(None, around.clock)
+        self._forms = Forms(
+            around.store,
+            around.conversions or Conversions(None, around.clock),
+            lambda parcel: self._preparing is parcel,
+        )
         self._tasks = around.tasks
         self._errors = around.errors
         self._advance = advance
+        self.tally: Tally | None = None
         self._messages_max = around.settings.messages_per_connection
         self._recipients_max = around.settings.recipients_per_transaction
         self._extensions: dict[str, str] = {}
@@ -105,12 +94,13 @@ class Transactions:
         self._partial: deque[Parcel] = deque()
         self._preparing: Parcel | None = None
         self._begun = 0
+        self._others_turn = False
         self.concluded = 0
         """Transactions that the server answered to the end."""
         self.cut_something = False
 
     def ready(self, extensions: dict[str, str], by: NextHop, remote: Endpoint, tls: TlsFacts | None) -> None:
-        self._extensions = extensions
+        self._extensions = self._forms.extensions = extensions
         self._by = by
         self._remote = remote
         self._tls = tls
@@ -137,27 +127,43 @@ class Transactions:
         return began
 
     def _next(self) -> Parcel | None:
-        if self._partial:
-            return self._partial.popleft()
         idle = not self._flights
         if self._begun >= self._messages_max:
             if idle:
+                self._give_back()
                 self._session.quit()
             return None
+        if self._partial and not (self._others_turn and self._lane.waiting):
+            self._others_turn = True
+            return self._partial.popleft()
+        self._others_turn = False
         parcel = self._lane.take()
-        if parcel is None and idle and self._lane.wants_slot_back:
-            self._session.quit()
-        elif parcel is None:
-            self._lane.has_room(self._connection, idle)
-        else:
+        if parcel is not None:
             self._lane.is_busy(self._connection)
+        elif self._partial:
+            return self._partial.popleft()
+        elif idle and self._lane.wants_slot_back:
+            self._session.quit()
+        else:
+            self._lane.has_room(self._connection, idle)
         return parcel
+
+    def _give_back(self) -> None:
+        """What has recipients left goes on over the next connection, where the lane has others."""
+        for parcel in reversed(self._partial):
+            if self._lane.put_back(parcel):
+                continue
+            text = f"The rest of the recipients did not fit into one connection to {self._by.name}."
+            parcel.outcomes.extend(outcome_of_cut(each, text, None, self._by) for each in parcel.unsent)
+            parcel.unsent = ()
+            self._conclude(parcel)
+        self._partial.clear()
 
     def _begin(self, parcel: Parcel) -> bool:
         """Begin its next transaction. False if that must wait for its content, or came to nothing."""
         parcel.remote, parcel.remote_name, parcel.tls = self._remote, self._by.name, self._tls
         if parcel.content is None:
-            self._prepare(parcel, self._fetch(parcel))
+            self._prepare(parcel, self._forms.fetch(parcel))
             return False
         work = parcel.work
         envelope = work.envelope
@@ -172,10 +178,14 @@ class Transactions:
                 self._extensions, tls=self._tls, require_tls=envelope.require_tls, deliver_by=deliver_by
             )
             if broken is not None:
-                self._fail_all(parcel, broken)
+                self._fail_all(parcel, Unfit(broken))
                 return False
-        sending = self._sending(parcel)
-        if sending is None:
+        sending = self._forms.sending(parcel)
+        if isinstance(sending, Unfit):
+            self._fail_all(parcel, sending)
+            return False
+        if not isinstance(sending, Sending):
+            self._prepare(parcel, sending)
             return False
         recipients = parcel.unsent[: self._recipients_max]
         parcel.unsent = parcel.unsent[self._recipients_max :]
@@ -202,79 +212,21 @@ class Transactions:
         )
         return True
 
-    # ---- the form of the content -----------------------------------------------------------------
-
-    def _sending(self, parcel: Parcel) -> Sending | None:
-        """The content in the form that the server takes (RFC 6152 section 3). None while that is being made, or
-        when it cannot be: then the parcel is over."""
-        content, work = parcel.content, parcel.work
-        assert content is not None, "fetched before its form is asked for"
-        form = self._form(parcel)
-        if form is None:
-            octets = parcel.in_memory()
-            if octets is None:
-                self._prepare(parcel, self._examine(parcel, content))
-                return None
-            parcel.needs = needs_of_small(octets)
-            form = self._form(parcel)
-        assert form is not None, "with its needs known there is a form, or something lacking"
-        if isinstance(form, Lacking):
-            self._fail_all(parcel, form)
-            return None
-        if form.ask is None:
-            return Sending(content, work.size_bytes, form.body, form.smtputf8)
-        if parcel.converted is None or parcel.converted.ask != form.ask:
-            parcel.forget_converted()
-            octets = parcel.in_memory()
-            if octets is None:
-                self._prepare(parcel, self._convert(parcel, content, form))
-                return None
-            if not self._take_converted(parcel, convert_small(octets, form.ask), form):
-                return None
-        converted = parcel.converted
-        assert converted is not None, "it was made above"
-        size = converted.size_bytes
-        lack = lacking(self._extensions, size_bytes=size, body=converted.body, smtputf8=form.smtputf8)
-        if lack is not None:
-            self._fail_all(parcel, lack, size_bytes=size)
-            return None
-        return Sending(converted.content, size, converted.body, form.smtputf8)
-
-    def _form(self, parcel: Parcel) -> Form | Lacking | None:
-        envelope = parcel.work.envelope
-        return form_for(
-            self._extensions,
-            size_bytes=parcel.work.size_bytes,
-            body=envelope.body,
-            smtputf8=envelope.smtputf8,
-            addresses_are_ascii=not envelope.smtputf8 or _addresses_are_ascii(parcel),
-            needs=parcel.needs,
-        )
-
-    def _take_converted(self, parcel: Parcel, made: Converted | CannotConvert, form: Form) -> bool:
-        """False when there is no such form: the parcel is over."""
-        if isinstance(made, Converted):
-            parcel.converted = made
-            return True
-        assert form.lack is not None, "something lacking is why it was to be converted"
-        self._fail_all(parcel, form.lack, unconvertible=made.reason)
-        return False
-
     def _return_all(self, parcel: Parcel, deliver_by: DeliverBy) -> None:
         parcel.outcomes.extend(returned(recipient, deliver_by) for recipient in parcel.unsent)
         parcel.unsent = ()
         self._conclude(parcel)
 
-    def _fail_all(self, parcel: Parcel, lack: Lacking, *, size_bytes: int = 0, unconvertible: str = "") -> None:
+    def _fail_all(self, parcel: Parcel, unfit: Unfit) -> None:
         for recipient in parcel.unsent:
             parcel.outcomes.append(
                 outcome_of_lacking(
                     recipient,
-                    lack,
+                    unfit.lack,
                     self._by,
-                    size_bytes=size_bytes or parcel.work.size_bytes,
+                    size_bytes=unfit.size_bytes or parcel.work.size_bytes,
                     extensions=self._extensions,
-                    unconvertible=unconvertible,
+                    unconvertible=unfit.unconvertible,
                 )
             )
         parcel.unsent = ()
@@ -286,15 +238,16 @@ class Transactions:
 
     # ---- content that is not in memory -----------------------------------------------------------
 
-    def _prepare(self, parcel: Parcel, errand: Callable[[], Awaitable[None]]) -> None:
+    def _prepare(self, parcel: Parcel, errand: Errand) -> None:
         self._preparing = parcel
         self._tasks.create_task(self._prepared(parcel, errand))
 
-    async def _prepared(self, parcel: Parcel, errand: Callable[[], Awaitable[None]]) -> None:
+    async def _prepared(self, parcel: Parcel, errand: Errand) -> None:
         trouble = ""
         there = True
+        unfit: Unfit | None = None
         try:
-            await errand()
+            unfit = await errand()
         except KeyError:
             there = False
         except StoreUnavailable as error:
@@ -307,6 +260,8 @@ class Transactions:
         self._preparing = None
         if not there:
             self._lane.gone(parcel)
+        elif unfit is not None:
+            self._fail_all(parcel, unfit)
         elif trouble:
             self._defer(parcel, parcel.unsent, trouble)
             parcel.unsent = ()
@@ -314,29 +269,6 @@ class Transactions:
         elif parcel.unsent:
             self._partial.appendleft(parcel)
         self._advance()
-
-    def _fetch(self, parcel: Parcel) -> Callable[[], Awaitable[None]]:
-        async def fetch() -> None:
-            parcel.content = await self._store.content(parcel.work.queue_id)
-
-        return fetch
-
-    def _examine(self, parcel: Parcel, content: bytes | StoredContent) -> Callable[[], Awaitable[None]]:
-        async def examine() -> None:
-            parcel.needs = await self._conversions.needs(content)
-
-        return examine
-
-    def _convert(self, parcel: Parcel, content: bytes | StoredContent, form: Form) -> Callable[[], Awaitable[None]]:
-        async def convert() -> None:
-            assert form.ask is not None, "it is to be converted"
-            made = await self._conversions.convert(content, form.ask)
-            if self._preparing is parcel:
-                self._take_converted(parcel, made, form)
-            elif isinstance(made, Converted):
-                made.discard()  # the connection ended meanwhile
-
-        return convert
 
     def content_failed(self, text: str) -> None:
         """The content of the transaction under way could not be read to its end: the connection must go, for
@@ -374,6 +306,12 @@ class Transactions:
         by = self._by
         for recipient in event.accepted:
             parcel.outcomes.append(outcome_of(recipient, event.reply, by))
+        if self.tally is not None:
+            reply = event.reply
+            if reply.code < 400 or reply.code >= 500:
+                self.tally.succeeded()
+            else:
+                self.tally.refused(reply, before_recipients=not flight.answered)
         if flight.again:
             if not parcel.unsent:
                 self._partial.append(parcel)
@@ -383,6 +321,8 @@ class Transactions:
 
     def ended(self, event: Ended) -> None:
         """The session is over: whoever has no answer goes again, but those whose message the server may have."""
+        if self.tally is not None and event.reply is not None and event.reply.code == _LEAVING:
+            self.tally.refused(event.reply, before_recipients=False)
         parcels: dict[Parcel, None] = {}
         for number, flight in enumerate(self._flights):
             parcel = flight.parcel
@@ -404,6 +344,7 @@ class Transactions:
                 self._conclude(parcel)
                 continue
             self.cut_something = True
+            parcel.cuts += 1
             if not self._lane.put_back(parcel):
                 text = self._words(event)
                 parcel.outcomes.extend(outcome_of_cut(each, text, event.reply, self._by) for each in parcel.unsent)
@@ -412,8 +353,3 @@ class Transactions:
 
     def _words(self, event: Ended) -> str:
         return f"The connection to {self._by.name} ended at {event.stage.value}: {event.reason}."
-
-
-def _addresses_are_ascii(parcel: Parcel) -> bool:
-    path = parcel.work.envelope.reverse_path
-    return (path is None or path.is_ascii) and all(each.forward_path.is_ascii for each in parcel.work.recipients)

@@ -18,7 +18,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from postroad.contracts.errors import ConnectFailed, TlsFailed
+from postroad.contracts.errors import ConnectFailed, TlsFailed, Unreachable
 from postroad.contracts.network import ProtocolFactory
 from postroad.simulation.virtual_end import End, VirtualTransport
 from postroad.simulation.virtual_handshake import Certificate, Handshake
@@ -159,10 +159,10 @@ class VirtualHost:
         weather = self.network.weather(remote.address)
         if weather.black_hole:
             await asyncio.sleep(timeout_s)
-            raise ConnectFailed(f"{remote}: no answer within {timeout_s:g} s")
+            raise Unreachable(f"{remote}: no answer within {timeout_s:g} s")
         await self._travel(remote, 2 * weather.latency_s, timeout_s)
         if weather.unreachable or not self.network.has(remote.address):
-            raise ConnectFailed(f"{remote}: there is no route to this address")
+            raise Unreachable(f"{remote}: there is no route to this address")
         self._port = self._port + 1 if self._port < _LAST_PORT else _FIRST_PORT
         here = Endpoint(address, self._port)
         return self._establish(factory, (remote, ""), here, remote, weather)
@@ -223,7 +223,7 @@ class VirtualHost:
     async def _travel(self, remote: Endpoint, seconds: float, timeout_s: float) -> None:
         await asyncio.sleep(min(seconds, timeout_s))
         if seconds > timeout_s:
-            raise ConnectFailed(f"{remote}: no answer within {timeout_s:g} s")
+            raise Unreachable(f"{remote}: no answer within {timeout_s:g} s")
 
     def _establish(
         self, factory: ProtocolFactory, key: tuple[Endpoint, str], here: Endpoint, there: Endpoint, weather: Weather

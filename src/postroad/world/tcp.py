@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
-from postroad.contracts.errors import ConnectFailed, TlsFailed
+from postroad.contracts.errors import ConnectFailed, TlsFailed, Unreachable
 from postroad.contracts.network import ProtocolFactory
 from postroad.vocabulary.endpoint import Endpoint, TlsFacts
 from postroad.world.listening import RealListener
@@ -20,6 +20,7 @@ from postroad.world.tls import TlsClient, TlsIdentity
 
 _UNIX = Endpoint("unix", 0)
 _GONE = Endpoint("", 0)
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
 _UCRED = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 
@@ -81,9 +82,10 @@ class RealNetwork:
                     factory, remote.address, remote.port, local_addr=local
                 )
         except TimeoutError as error:
-            raise ConnectFailed(_silence(str(remote), error, timeout_s))
+            raise Unreachable(_silence(str(remote), error, timeout_s))
         except OSError as error:
-            raise ConnectFailed(_why(str(remote), error, local_address))
+            kind = Unreachable if error.errno in _NO_WAY else ConnectFailed
+            raise kind(_why(str(remote), error, local_address))
 
     async def connect_local(
         self, factory: ProtocolFactory, path: str, *, timeout_s: float
