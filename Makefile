@@ -3,6 +3,7 @@
 # make lint    ruff and mypy, as CI runs them
 # make bench   the measurements
 # make fuzz    look for octets that break a parser; MINUTES=60 for all targets together
+# make faults  break running servers on purpose and count their mail; ARGS=--write puts the table into the docs
 # make peers   install the foreign mail programs some tests talk to (Debian, root)
 # make docs    write the pages that are made from the source
 # make lock    compile the requirements*.lock files anew from pyproject.toml
@@ -17,7 +18,7 @@ pip := $(VENV)/bin/python -m pip -qq --disable-pip-version-check
 compile := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
            --no-emit-index-url --no-emit-find-links --no-header
 
-.PHONY: run test lint bench fuzz peers docs lock venv venv-dev
+.PHONY: run test lint bench fuzz faults peers docs lock venv venv-dev
 
 run: venv
 	@exec $(VENV)/bin/postroad serve --development var
@@ -35,6 +36,9 @@ bench: venv
 
 fuzz: venv-dev
 	$(VENV)/bin/python -m fuzz --minutes $(MINUTES) --jobs $(JOBS) $(ARGS)
+
+faults: venv-dev
+	$(VENV)/bin/python -m faults --jobs $(JOBS) $(ARGS)
 
 peers:
 	@.ci/peers
