@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from postroad.app.complaints import complaints
 from postroad.app.errors import ConfigurationError
 from postroad.app.lines import KeyPath, key_lines, syntax_error
-from postroad.app.location import find_configuration
+from postroad.app.location import DEFAULT_DATA, find_configuration
 from postroad.app.sections import (
     ROUTES,
     ArchiveSection,
@@ -63,7 +63,6 @@ from postroad.vocabulary.settings import (
 
 __all__ = ["DEFAULT_DATA", "Configuration", "find_configuration", "load", "parse"]
 
-DEFAULT_DATA = Path("/var/lib/postroad")
 CONFIGURATION_BYTES = 4_194_304
 """A larger file is not one that somebody wrote."""
 

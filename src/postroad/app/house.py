@@ -46,6 +46,11 @@ class TheHouse:
             raise OperationFailed(str(error), error.exit_status) from None
 
     def perform(self, verb: str, arguments: PlainObject) -> list[PlainObject]:
+        from postroad.app.quick import ask_the_server
+
+        answer = ask_the_server(self.path, verb, arguments)
+        if answer is not None:
+            return answer
         from postroad.app.console import perform_here
 
         return perform_here(self.configuration, (verb, arguments))[0]

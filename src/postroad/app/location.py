@@ -10,6 +10,7 @@ from postroad.app.errors import ConfigurationError
 VARIABLE = "POSTROAD_CONFIG"
 HERE = Path("postroad.toml")
 SYSTEM = Path("/etc/postroad/postroad.toml")
+DEFAULT_DATA = Path("/var/lib/postroad")
 
 
 def find_configuration(explicit: str | Path | None = None) -> Path:
