@@ -11,7 +11,14 @@ import re
 
 from fuzz.choices import Choices, expanded, three_cuts
 from fuzz.proofs import cram, scram
-from fuzz.smtp_world import BINDING, PROFILES, PatientProfile, ServerWorld
+from fuzz.smtp_world import (
+    BINDING,
+    CONTENT_NOT_TAKEN,
+    CONTENT_NOT_WANTED,
+    PROFILES,
+    PatientProfile,
+    ServerWorld,
+)
 from postroad.wire.session import Wait
 from postroad.wire.smtp.server_profile import ServerProfile
 
@@ -107,15 +114,32 @@ def seeds() -> list[bytes]:
         begun + b"RSET\r\n" + mail[16:] + b"BDAT 3 LAST\r\nx\r\nBDAT 0 LAST\r\n",
         begun + mail + b"DATA\r\n.\r\n",
     ]
+    spoken += [_refused_and_again(size) for size in (CONTENT_NOT_TAKEN, CONTENT_NOT_WANTED)]
+    crowd = b"".join(b"RCPT TO:<b%d@b.example>\r\n" % n for n in range(3 * PROFILES[0].recipients_max))
+    spoken += [mail + crowd + b"DATA\r\nx\r\n.\r\n", mail + b"DATA\r\n" + b"y" * 900 + b"\r\n{LONG}" * 3 + b"\r\n.\r\n"]
+    spoken += [
+        clear + b"NOOP\r\n" + mail + TLS_TOKEN + mail,
+        auth + clear + TLS_TOKEN + mail[16:],
+        known + clear + TLS_TOKEN,
+    ]
+    spoken += [data.partition(b"QUIT")[0] * 4, b"EHLO c\r\n" + b"XYZZY\r\n" * 30 + mail]
     return [bytes([n % len(PROFILES), 0, n]) + octets for octets in spoken for n in range(len(PROFILES))]
+
+
+def _refused_and_again(size: int) -> bytes:
+    """Mail that is refused at its content, then commands that would go on with it, then other mail."""
+    sender = b"EHLO c\r\nMAIL FROM:<a@a.example> SIZE=%d\r\n" % size
+    mail = sender + b"RCPT TO:<b@b.example>\r\nRCPT TO:<c@b.example>\r\n"
+    again = b"DATA\r\nRCPT TO:<d@b.example>\r\nBDAT 0 LAST\r\nMAIL FROM:<e@e.example>\r\nDATA\r\n.\r\nRSET\r\n"
+    return mail + b"DATA\r\nx\r\n.\r\n" + again + mail + b"BDAT 3\r\nx\r\nBDAT 0 LAST\r\n" + again
 
 
 WORDS = (
     b"EHLO ", b"HELO ", b"LHLO ", b"MAIL FROM:<", b"RCPT TO:<", b"@b.example>", b"DATA\r\n", b"BDAT ", b" LAST\r\n",
     b"\r\n.\r\n", b"RSET\r\n", b"NOOP", b"QUIT\r\n", b"VRFY ", b"EXPN ", b"HELP", b"STARTTLS\r\n", b"AUTH PLAIN ",
     b"AUTH LOGIN", b"AUTH SCRAM-SHA-256", b"-PLUS", b"AUTH CRAM-MD5", b"ETRN ", b"ATRN ", b"TURN", b"SEND FROM:<",
-    b"SOML FROM:<", b"SAML FROM:<", b"XCLIENT ADDR=", b" SIZE=", b" BODY=8BITMIME", b" BODY=BINARYMIME", b" SMTPUTF8",
-    b" RET=FULL", b" ENVID=", b" NOTIFY=NEVER", b" ORCPT=rfc822;", b" AUTH=<>", b" REQUIRETLS", b" BY=120;R", b"\r\n",
-    b" HOLDFOR=", b" HOLDUNTIL=", b" MT-PRIORITY=", b"{TLS}", b"{LONG}", b"nobody", b"later",
+    b"SOML FROM:<", b"SAML FROM:<", b"XCLIENT ADDR=", b" SIZE=7", b" SIZE=8", b" BODY=8BITMIME", b" BODY=BINARYMIME",
+    b" SMTPUTF8",    b" RET=FULL", b" ENVID=", b" NOTIFY=NEVER", b" ORCPT=rfc822;", b" AUTH=<>", b" REQUIRETLS", b" BY=120;R",
+    b"\r\n",    b" HOLDFOR=", b" HOLDUNTIL=", b" MT-PRIORITY=", b"{TLS}", b"{LONG}", b"nobody", b"later",
     b"\x16\x03\x01", b"\xc3\xbc",
 )  # fmt: skip

@@ -78,6 +78,8 @@ _ODMR = ServerProfile(
 )
 PROFILES = (Mx, PatientProfile, _SUBMISSION, _LOCAL, _LENIENT, _CHUNKS, _LATER_MAIL, _LMTP, _ODMR)
 BEGAN_AT = datetime(2026, 1, 6, 12, tzinfo=UTC)
+CONTENT_NOT_TAKEN, CONTENT_NOT_WANTED = 7, 8
+"""Announced sizes at which the content is refused at its end, or before it."""
 SECRET = "secret"
 KEYS = scram_keys(SECRET, b"salt" * 4, 4096)
 
@@ -113,6 +115,7 @@ class ServerWorld:
         self.tls = TLS
         self.wait = Wait.NEED_DATA
         self.recipients_taken = 0
+        self._offences = 0
 
     # ---- what the client does --------------------------------------------------------------------
 
@@ -191,8 +194,9 @@ class ServerWorld:
             case ContentAsked():
                 assert self._transaction is not None, "content without MAIL"
                 assert self._transaction.recipients, "content for nobody"
-                self._transaction.content_asked = True
-                session.answer(None)
+                refused = self._transaction.sender.size == CONTENT_NOT_WANTED
+                self._transaction.content_asked = not refused
+                session.answer(_LATER if refused else None)
             case ContentReceived(data=data):
                 assert self._transaction is not None, "content outside of a transaction"
                 assert self._transaction.content_asked, "content that was not asked for"
@@ -204,8 +208,10 @@ class ServerWorld:
             case TransactionDropped():
                 assert self._transaction is not None, "nothing was to be dropped"
                 self._forget()
-            case CommandRefused():
-                pass
+            case CommandRefused(command=command):
+                # Of content and of recipients over the limit it is the message that is refused, and no rule is broken.
+                self._offences += command not in ("content", "RCPT")
+                assert self._offences <= self._profile.bad_commands + 1, "a client may do wrong without end"
             case CredentialsGiven() | SecretAsked() | ProofGiven():
                 self._log_in(event)
             case Greeted() | ClientReplaced():
@@ -239,8 +245,10 @@ class ServerWorld:
             assert b"\n" not in body, "a lone LF in what was accepted"
             assert b"\0" not in body, "a NUL in what was accepted"
         self._messages.append(content)
-        later = self._transaction.sender.size == 7
+        assert len(self._messages) <= self._profile.messages_per_session
+        later = self._transaction.sender.size == CONTENT_NOT_TAKEN
         self._forget()
+        self._offences = self._offences if later else 0
         self._session.answer(_LATER if later else _QUEUED)
 
     def _forget(self) -> None:
