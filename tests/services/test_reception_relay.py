@@ -1,11 +1,13 @@
 """Who may send to whom: strangers, our users, the users of the machine."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.limits import REFUSED_CLIENT_LINES, REFUSED_CLIENT_S
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.settings import PolicySettings, Severity, WhoMayAsk
 from tests.services.houses import ALL_OFF, CLIENT, HERE, HOSTNAME, SERVER, SERVER_UID, Client, House, play
@@ -214,6 +216,8 @@ def test_blocked_senders_and_clients_are_refused(tmp_path: Path) -> None:
                 await client.say(f"RCPT TO:<ann@{HERE}>", 554, "5.7.1")
             blocked = await house.connect(address="203.0.113.9")
             await blocked.expect(554, "5.7.1")
+            await blocked.say("EHLO blocked.example", 503, "5.5.1")
+            await blocked.say("QUIT", 221, "2.0.0")
             assert await blocked.until_closed() == b""
             assert house.ledger.refusals()[-1].stage == "connect"
 
@@ -240,5 +244,25 @@ def test_vrfy_tells_a_stranger_what_the_policy_allows(
             await client.say("EHLO c.example", 250)
             client.send(f"VRFY {argument}")
             assert (await client.reply()).startswith(answer)
+
+    play(scene)
+
+
+def test_a_refused_client_that_says_nothing_or_too_much_is_not_waited_for(tmp_path: Path) -> None:
+    """RFC 5321 section 3.1 has us wait for its QUIT; section 4.5.3.2 does not have us wait for ever."""
+    policy = PolicySettings(block_clients=("203.0.113.0/24",))
+
+    async def scene() -> None:
+        async with House.open(tmp_path) as house, house.reception(policy=policy):
+            silent = await house.connect(address="203.0.113.9")
+            chatty = await house.connect(address="203.0.113.10")
+            for client in (silent, chatty):
+                await client.expect(554, "5.7.1")
+            for _ in range(REFUSED_CLIENT_LINES):
+                await chatty.say("NOOP", 503, "5.5.1")
+            assert await chatty.until_closed() == b""
+            begin = asyncio.get_running_loop().time()
+            assert await silent.until_closed() == b""
+            assert 0 < asyncio.get_running_loop().time() - begin <= REFUSED_CLIENT_S + 1
 
     play(scene)

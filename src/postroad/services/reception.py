@@ -28,6 +28,7 @@ from postroad.services.reception_parts import Desk, Onward, ReceptionSettings, S
 from postroad.services.smtp_client import SmtpClient
 from postroad.services.smtp_connection import SHUTTING_DOWN, Admit, SmtpConnection
 from postroad.services.smtp_profiles import SmtpProfiles
+from postroad.vocabulary.limits import REFUSED_CLIENTS_SHARE
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.reply import Reply
 from postroad.vocabulary.story import Entry, Refused, Verdict
@@ -90,7 +91,7 @@ class Reception(Conversations):
     def _may_wait(self, connection: Connection) -> bool:
         """Whether one more may wait for its PROXY header, without being a session yet."""
         self.arrived(connection)
-        return self.connections <= 2 * self._settings.limits.sessions
+        return self.connections <= REFUSED_CLIENTS_SHARE * self._settings.limits.sessions
 
     @property
     def messages(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from postroad.contracts.errors import StoreUnavailable
 from postroad.services.answers import Answer, Identified, Pending, Plain, SecretFound, Turned
-from postroad.services.connection import Connection, House
+from postroad.services.connection import Connection, House, PureSession
 from postroad.services.reception_parts import Desk
 from postroad.services.smtp_client import SmtpClient
 from postroad.services.smtp_content import STORE_UNAVAILABLE
@@ -20,11 +20,12 @@ from postroad.services.smtp_decisions import SmtpDecisions
 from postroad.services.smtp_profiles import SmtpProfiles
 from postroad.services.sweep import NEVER
 from postroad.vocabulary.endpoint import TlsFacts
-from postroad.vocabulary.limits import CONTENT_RATE_BYTES_S, CONTENT_RATE_WINDOW_S
+from postroad.vocabulary.limits import CONTENT_RATE_BYTES_S, CONTENT_RATE_WINDOW_S, REFUSED_CLIENTS_SHARE
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.reply import Reply, reply
 from postroad.vocabulary.story import Verdict
 from postroad.wire.session import Wait
+from postroad.wire.smtp.refused_session import RefusedSession
 from postroad.wire.smtp.server import ServerSession
 
 SHUTTING_DOWN = reply(421, "The server is being stopped, try again later", status="4.3.2")
@@ -42,6 +43,7 @@ class SmtpConnection(Connection):
         self._profiles = profiles
         self._admit = admit
         self._smtp: ServerSession | None = None
+        self._refused: RefusedSession | None = None
         self._decisions: SmtpDecisions | None = None
         self._pending: Pending | None = None
         self._turned: Turned | None = None
@@ -55,7 +57,7 @@ class SmtpConnection(Connection):
 
     # ---- Connection -------------------------------------------------------------------------------
 
-    def begin(self, transport: asyncio.Transport) -> ServerSession | None:
+    def begin(self, transport: asyncio.Transport) -> PureSession | None:
         network, desk = self._desk.network, self._desk
         tls = network.tls(transport)
         client = SmtpClient(
@@ -68,8 +70,7 @@ class SmtpConnection(Connection):
         )
         refusal = self._admit(self, client)
         if refusal is not None:
-            transport.write(refusal.wire)
-            return None
+            return self._turn_away(transport, refusal)
         self._decisions = SmtpDecisions(desk, client, readmit=self._readmit)
         self._over_at = self._loop.time() + desk.limits.session_s
         profile = self._profiles.of(self.remote.address)
@@ -78,6 +79,14 @@ class SmtpConnection(Connection):
         began_at = None if profile.future_release_max_s is None else desk.clock.now()
         self._smtp = ServerSession(profile, tls, random_octets=desk.random_octets, began_at=began_at)
         return self._smtp
+
+    def _turn_away(self, transport: asyncio.Transport, refusal: Reply) -> PureSession | None:
+        """RFC 5321 section 3.1: after a 554 the client's QUIT is waited for; after a 421 nothing is."""
+        if refusal.code != 554 or self._house.connections > REFUSED_CLIENTS_SHARE * self._desk.limits.sessions:
+            transport.write(refusal.wire)
+            return None
+        self._refused = RefusedSession(refusal)
+        return self._refused
 
     def _readmit(self) -> Reply | None:
         """A front end has told who its client is; where that one is not let in, this connection is of no use."""
@@ -92,6 +101,8 @@ class SmtpConnection(Connection):
         return refusal
 
     def advance(self) -> tuple[Wait, bool]:
+        if self._refused is not None:
+            return self._refused.next_event(), True
         session, decisions = self._smtp, self._decisions
         assert session is not None
         assert decisions is not None
@@ -197,6 +208,11 @@ class SmtpConnection(Connection):
 
     def between_commands(self, now: float) -> bool:
         """Outside of a transaction a session may be ended: the server stops, or it has lasted too long."""
+        if self._refused is not None:
+            if self._last_word is None:
+                return False
+            self._refused.shut_down(self._last_word)
+            return True
         assert self._decisions is not None
         assert self._smtp is not None
         if self._decisions.content.transaction is not None:

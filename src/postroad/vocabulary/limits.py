@@ -31,6 +31,16 @@ REPLY_LINES = 100
 DISCARD_BYTES = 65_536
 """Octets of an over-long command line that are read to be thrown away before the connection is closed."""
 
+REFUSED_CLIENT_LINES = 10
+"""Commands of a client that was greeted with 554 (RFC 5321 section 3.1), QUIT included."""
+
+REFUSED_CLIENT_S = 30.0
+"""Seconds that such a client may be silent before its connection is closed."""
+
+REFUSED_CLIENTS_SHARE = 2
+"""Such clients, and those whose PROXY header has not come, are let wait while all connections are at most so many
+times the sessions."""
+
 PIPELINE_BYTES = 65_536
 """Octets of pipelined commands that wait while a decision is owed; reading pauses above it."""
 
