@@ -139,7 +139,7 @@ WORDS = (
     b"\r\n.\r\n", b"RSET\r\n", b"NOOP", b"QUIT\r\n", b"VRFY ", b"EXPN ", b"HELP", b"STARTTLS\r\n", b"AUTH PLAIN ",
     b"AUTH LOGIN", b"AUTH SCRAM-SHA-256", b"-PLUS", b"AUTH CRAM-MD5", b"ETRN ", b"ATRN ", b"TURN", b"SEND FROM:<",
     b"SOML FROM:<", b"SAML FROM:<", b"XCLIENT ADDR=", b" SIZE=7", b" SIZE=8", b" BODY=8BITMIME", b" BODY=BINARYMIME",
-    b" SMTPUTF8",    b" RET=FULL", b" ENVID=", b" NOTIFY=NEVER", b" ORCPT=rfc822;", b" AUTH=<>", b" REQUIRETLS", b" BY=120;R",
-    b"\r\n",    b" HOLDFOR=", b" HOLDUNTIL=", b" MT-PRIORITY=", b"{TLS}", b"{LONG}", b"nobody", b"later",
+    b" SMTPUTF8", b" RET=FULL", b" ENVID=", b" NOTIFY=NEVER", b" ORCPT=rfc822;", b" AUTH=<>", b" REQUIRETLS",
+    b" BY=120;R", b"\r\n", b" HOLDFOR=", b" HOLDUNTIL=", b" MT-PRIORITY=", b"{TLS}", b"{LONG}", b"nobody", b"later",
     b"\x16\x03\x01", b"\xc3\xbc",
 )  # fmt: skip
