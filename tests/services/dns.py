@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Set
 
 from postroad.contracts.errors import Busy, DnsTemporary
 from postroad.contracts.resolver import MxAnswer, MxRecord
 from postroad.vocabulary.credentials import ScramKeys, scram_keys
+from postroad.vocabulary.limits import DNS_TOTAL_S
 
 
 class Zone:
-    """A resolver. A name in `silent` is never answered now; the MX of those in `proved` are. `asked` counts the
-    questions."""
+    """A resolver. A name in `silent` is never answered now, the MX of one in `hanging` neither, after a long time; the
+    MX of those in `proved` are proved. `asked` counts the questions."""
 
     def __init__(
         self,
@@ -21,12 +23,14 @@ class Zone:
         names: dict[str, tuple[str, ...]] | None = None,
         silent: frozenset[str] = frozenset(),
         proved: Set[str] = frozenset(),
+        hanging: Set[str] = frozenset(),
     ) -> None:
         self._mx = mx or {}
         self._addresses = addresses or {}
         self._names = names or {}
         self._silent = silent
         self._proved = proved
+        self._hanging = hanging
         self.asked: list[str] = []
 
     def _ask(self, name: str) -> None:
@@ -36,6 +40,9 @@ class Zone:
 
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:
         self._ask(domain)
+        if domain in self._hanging:
+            await asyncio.sleep(DNS_TOTAL_S)
+            raise DnsTemporary(domain)
         return self._mx.get(domain, ())
 
     async def mx_answer(self, domain: str) -> MxAnswer:

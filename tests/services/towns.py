@@ -89,6 +89,7 @@ class Town:
         self.mx: dict[str, tuple[MxRecord, ...]] = {"a.example": (MxRecord(10, HOSTNAME),)}
         self.addresses: dict[str, tuple[str, ...]] = {HOSTNAME: (US,)}
         self.silent: set[str] = set()
+        self.hanging: set[str] = set()
         self.proved: set[str] = set()
         self.errors: list[tuple[str, BaseException]] = []
         self.trap = ""
@@ -128,7 +129,13 @@ class Town:
             await town.directory.add_domain(Domain(name="a.example"))
             for name in ("ann", "cat"):
                 await town.directory.add_account(Account(id=0, address=Mailbox(name, "a.example")))
-        zone = Zone(mx=town.mx, addresses=town.addresses, silent=town.silent, proved=town.proved)  # type: ignore[arg-type]
+        zone = Zone(
+            mx=town.mx,
+            addresses=town.addresses,
+            silent=town.silent,  # type: ignore[arg-type]
+            proved=town.proved,
+            hanging=town.hanging,
+        )
         world = DeliveryWorld(
             queue=town.queue,
             mailboxes=town.mailboxes,

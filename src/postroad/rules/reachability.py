@@ -10,31 +10,37 @@ from postroad.vocabulary.limits import OFFLINE_HOSTS
 
 
 class Reachability:
-    """`is_lost` while nothing is reachable."""
+    """`is_lost` while nothing is reachable. `answers`, of whoever counts them, are what was heard on connections that
+    are open."""
 
-    __slots__ = ("_answers", "_missed", "is_lost")
+    __slots__ = ("_at", "_missed", "_reached", "is_lost")
 
     def __init__(self) -> None:
         self.is_lost = False
         self._missed: set[str] = set()
-        self._answers = 0
+        self._reached = 0
+        self._at = 0
+
+    def mark(self, answers: int) -> int:
+        """To be noted when an attempt begins."""
+        return self._reached + answers
 
     def reached(self) -> bool:
-        """Somebody answered. True if nothing was reachable until now."""
+        """Somebody could be connected to. True if nothing was reachable until now."""
         was_lost, self.is_lost = self.is_lost, False
-        if self._missed:
-            self._missed.clear()
+        self._reached += 1
         return was_lost
 
-    def missed(self, host: str, answers: int) -> bool:
-        """Nothing came back from where `host` stands for, or from the name servers about it. `answers` counts what was
-        heard on connections that are open. True if with this nothing is reachable any more."""
-        if answers != self._answers:
-            self._answers = answers
-            self.reached()
-        self._missed.add(host)
-        if self.is_lost or len(self._missed) < OFFLINE_HOSTS:
+    def missed(self, where: str, began: int, answers: int) -> bool:
+        """Nothing came back from there, nor from name servers about it, in an attempt that began at the mark `began`.
+        True if with this nothing is reachable any more. Where anybody else was heard since it began, it tells nothing
+        of our own network."""
+        now = self._reached + answers
+        if now != self._at:
+            self._at = now
+            self._missed.clear()
+        if now != began or self.is_lost:
             return False
-        self.is_lost = True
-        self._missed.clear()
-        return True
+        self._missed.add(where)
+        self.is_lost = len(self._missed) >= OFFLINE_HOSTS
+        return self.is_lost

@@ -55,8 +55,9 @@ class ConnectionBudget(Protocol):
 class DispatcherParts:
     """`concluded` and `gone` are told of parcels that have an outcome for everybody, or whose message is not there any
     more; `taken_back` of those that were not attempted. `connections_each` bounds the connections of one lane.
-    `missed` hears of each destination from whose hosts nothing came back, `is_cut_off` says whether it is our own
-    network that is away, `is_last` whether one more failed attempt would be the end of a group."""
+    `missed` hears of each destination from whose hosts nothing came back, with the `mark` of when that attempt began;
+    `is_cut_off` says whether it is our own network that is away, `is_last` whether one more failed attempt would be
+    the end of a group."""
 
     tasks: asyncio.TaskGroup
     relaying: Relaying
@@ -67,7 +68,8 @@ class DispatcherParts:
     taken_back: Callable[[Parcel], None]
     is_last: Callable[[Work], bool]
     is_cut_off: Callable[[], bool]
-    missed: Callable[[Destination], None]
+    mark: Callable[[], int]
+    missed: Callable[[Destination, int], None]
     errors: Errors
     budget: ConnectionBudget | None = None
 
@@ -98,6 +100,7 @@ class Dispatcher:
         self._names: dict[LaneKey, _Entry] = {}
         self._lanes: dict[tuple[Hashable, bool], Lane] = {}
         self._unresolved: dict[LaneKey, list[Parcel]] = {}
+        self._asked: dict[LaneKey, int] = {}
         self._turns = Turns()
         self._slots = 0
         self._serving: dict[asyncio.Task[None], Lane] = {}
@@ -155,12 +158,14 @@ class Dispatcher:
         waiting = self._unresolved.get(name)
         if waiting is None:
             self._unresolved[name] = [parcel]
+            self._asked[name] = self._parts.mark()
             self._ways.ask(name)
         else:
             waiting.append(parcel)
 
     def _found(self, name: LaneKey, way: Way | NoWay) -> None:
         parcels = self._unresolved.pop(name, [])
+        began = self._asked.pop(name, 0)
         if self.is_stopping:
             return
         if isinstance(way, Way):
@@ -169,7 +174,7 @@ class Dispatcher:
             return
         failure = Failure(way, unreachable=way.status == DNS_FAILED)
         if failure.unreachable:
-            self._parts.missed(name[0])
+            self._parts.missed(name[0], began)
         for parcel in parcels:
             self._give_verdict(parcel, failure)
 
@@ -270,7 +275,7 @@ class Dispatcher:
 
     async def _serve(self, lane: Lane) -> None:
         tally = ConnectionTally(lane)
-        key = lane.way.key
+        key, began = lane.way.key, self._parts.mark()
         failure: Failure | None
         try:
             failure = await self._parts.relaying.serve(lane, lane.way, tally)
@@ -285,7 +290,7 @@ class Dispatcher:
             lane.barren = 0
         elif not self.is_stopping:
             if failure.unreachable:
-                self._parts.missed(lane.destination)
+                self._parts.missed(lane.destination, began)
             if _is_dead(lane, failure) and not (failure.unreachable and self._parts.is_cut_off()):
                 self._parts.dead.found_dead((key, lane.requires_tls), failure.verdict, self.now_s())
             tally.failed(failure)

@@ -66,9 +66,13 @@ class Offline:
             self._probed.clear()
             self._changed()
 
-    def missed(self, destination: Destination) -> None:
+    def mark(self) -> int:
+        """To be noted when an attempt begins, for `missed`."""
+        return self._reachability.mark(self._answers())
+
+    def missed(self, destination: Destination, began: int) -> None:
         """Nothing came back from any of its hosts, or from the name servers about them."""
-        if self._reachability.missed(str(destination), self._answers()):
+        if self._reachability.missed(str(destination), began, self._answers()):
             self._probe_s = asyncio.get_running_loop().time() + OFFLINE_PROBE_S
             self._changed()
 

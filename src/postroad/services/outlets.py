@@ -108,6 +108,7 @@ class Outlets:
                 taken_back=ends.taken_back,
                 is_last=self._is_last,
                 is_cut_off=lambda: offline.is_cut_off,
+                mark=offline.mark,
                 missed=offline.missed,
                 errors=errors,
                 budget=budget,

@@ -62,7 +62,7 @@ class Relay:
         self._resolver = resolver
         self._entropy = entropy
         self._ourselves = ourselves
-        self._dead = dead or DeadHosts((timedelta(0),))
+        self._dead = DeadHosts((timedelta(0),)) if dead is None else dead
         self._reach = reach or _Nobody()
         self._connections = 0
 

@@ -1,0 +1,127 @@
+"""When nothing at all can be reached it is we who are cut off: no attempt is spent, and the return is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from postroad.services.offline import OfflineReason
+from postroad.simulation.weather import Weather
+from postroad.vocabulary.limits import OFFLINE_HOSTS, OFFLINE_PROBE_S
+from postroad.vocabulary.settings import RetrySettings
+from tests.services.houses import pass_time
+from tests.services.towns import ANN, Town, play
+from tests.support.peer import Peer
+
+MANY = 3 * OFFLINE_HOSTS
+
+
+def internet(town: Town) -> list[Peer]:
+    """As many domains as are needed, each with a host of its own."""
+    return [town.peer(f"mx.d{n}.example", f"203.0.113.{n + 1}", domain=f"d{n}.example") for n in range(MANY)]
+
+
+def storm(town: Town, weather: Weather | None, but: int = -1) -> None:
+    for number in range(MANY):
+        town.network.set_weather(f"203.0.113.{number + 1}", None if number == but else weather)
+
+
+@pytest.mark.parametrize("weather", [Weather(black_hole=True), Weather(unreachable=True), None])
+def test_while_the_network_is_away_no_attempt_is_spent_and_its_return_is_noticed(
+    tmp_path: Path, weather: Weather | None
+) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            peers = internet(town)
+            storm(town, weather)
+            if weather is None:  # the name server is away
+                town.silent.update(f"d{n}.example" for n in range(MANY))
+            for number in range(MANY):
+                await town.send(ANN, f"bob@d{number}.example", "cat@a.example")
+            await pass_time(3 * 3600)
+            assert town.delivery.offline.reason is OfflineReason.DETECTED
+            spent = [attempt for attempt in await town.attempts() if attempt.destination.startswith("domain:")]
+            assert len(spent) < OFFLINE_HOSTS
+            assert len(await town.mail_of("cat")) == MANY
+            await town.send(ANN, "eve@d0.example")
+            began_s = asyncio.get_running_loop().time()
+            storm(town, None)
+            town.silent.clear()
+            await town.queue_is_empty()
+            assert asyncio.get_running_loop().time() - began_s < 2 * OFFLINE_PROBE_S
+            assert not town.delivery.offline.words
+            assert sum(len(peer.recipients) for peer in peers) == MANY + 1
+
+    play(scene)
+
+
+def test_some_dead_domains_keep_nobody_else_waiting_and_are_given_up_in_time(tmp_path: Path) -> None:
+    async def scene() -> None:
+        retry = RetrySettings(waits=(timedelta(minutes=5), timedelta(hours=1)), give_up_after=timedelta(days=2))
+        async with Town.open(tmp_path, retry=retry) as town:
+            internet(town)
+            b = town.peer("mx.b.example", "203.0.113.100", domain="b.example")
+            storm(town, Weather(black_hole=True))
+            await town.send(ANN, *(f"bob@d{number}.example" for number in range(MANY)))
+            await pass_time(3600)
+            assert town.delivery.offline.reason is OfflineReason.DETECTED  # nobody else was written to
+            began_s = asyncio.get_running_loop().time()
+            await town.send(ANN, "bob@b.example")
+            await b.arrived.wait()
+            assert asyncio.get_running_loop().time() - began_s < OFFLINE_PROBE_S
+            await town.queue_is_empty()
+            assert asyncio.get_running_loop().time() < 4 * 86_400
+            failed = [mail for mail in await town.mail_of("ann") if b"Action: failed" in mail]
+            assert sum(mail.count(b"\r\nAction: failed\r\n") for mail in failed) == MANY
+
+    play(scene)
+
+
+def test_where_somebody_answers_the_others_are_dead_and_we_are_not_off_line(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, connection_idle_s=300.0) as town:
+            internet(town)
+            storm(town, Weather(black_hole=True), but=0)
+            for minute in range(10):
+                await town.send(ANN, "bob@d0.example")
+                await town.send(ANN, f"bob@d{minute + 1}.example")
+                await pass_time(20)
+            assert town.delivery.offline.reason is None
+
+    play(scene)
+
+
+def test_a_refusal_is_an_answer(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            internet(town)
+            storm(town, Weather(refused=True))
+            for number in range(MANY):
+                await town.send(ANN, f"bob@d{number}.example")
+            await town.settled(MANY)
+            assert town.delivery.offline.reason is None
+
+    play(scene)
+
+
+def test_what_waits_in_a_lane_is_taken_back_by_the_order_to_go_off_line(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            town.network.set_weather("203.0.113.2", Weather(latency_s=5))
+            for number in range(100):
+                await town.send(ANN, f"bob{number}@b.example")
+            await pass_time(1)
+            town.delivery.set_offline(True)
+            assert town.delivery.offline.reason is OfflineReason.ORDERED
+            await pass_time(3600)
+            assert b.recipients == []
+            assert await town.attempts() == []
+            town.delivery.set_offline(False)
+            await town.queue_is_empty()
+            assert len(b.recipients) == 100
+
+    play(scene)
