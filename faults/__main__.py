@@ -3,7 +3,8 @@
 Every letter has a token. One whose client saw a 250 must be in its mailbox or at the other server, or have been
 returned, or still be in the queue; else it is lost. One that is there twice is a duplicate, and an unavoidable one only
 where the other server's 250 was lost on its way, or the process that was to note it died first (RFC 5321 section 6.1,
-RFC 1047). The exit status is 1 when a letter was lost or doubled without need. The whole takes about a quarter of an hour.
+RFC 1047). The exit status is 1 when a letter was lost or doubled without need. All of it takes about a quarter of
+an hour.
 """
 
 from __future__ import annotations

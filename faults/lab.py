@@ -10,7 +10,8 @@ from faults.clocks import jumps
 from faults.count import Row
 from faults.moments import moments
 from faults.names import lies
-from faults.tricks import GROUPS, Trick, tricks
+from faults.peer import Trick
+from faults.tricks import GROUPS, tricks
 from faults.walks import FAILURES, WALKS, Failure, Walk, failures, kills, torn
 
 Fault = Callable[[Path, Path, int], tuple[Row, str]]
