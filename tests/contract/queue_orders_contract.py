@@ -8,11 +8,10 @@ from datetime import timedelta
 import pytest
 
 from postroad.contracts.errors import LeaseLost
-from postroad.contracts.queue_store import START, DestinationSummary, QueueFilter, QueueStore
+from postroad.contracts.queue_store import START, DestinationSummary, GroupKeys, QueueFilter, QueueStore
 from postroad.vocabulary.destination import SMARTHOST, Destination, DestinationKind
 from postroad.vocabulary.limits import QUEUE_PAGE_GROUPS
 from postroad.vocabulary.outcome import Group
-from postroad.vocabulary.queue_id import QueueId
 from postroad.vocabulary.story import Acted, from_bytes
 from tests.contract.queue_mail import (
     BEA,
@@ -29,7 +28,6 @@ from tests.contract.queue_mail import (
     accepted,
     an_outcome,
     due,
-    nobody,
 )
 
 HOUR = timedelta(hours=1)
@@ -38,8 +36,13 @@ RELEASE = Acted(at=T0 + MINUTE, action="release", by="bob")
 EVERYTHING = QueueFilter()
 
 
+def nothing_kept(keys: GroupKeys) -> GroupKeys:
+    """Nobody has any of it in hand, or all was let go of."""
+    return frozenset()
+
+
 async def held(store: QueueStore, **conditions: object) -> int:
-    return await store.hold(QueueFilter(**conditions), HOLD, nobody)  # type: ignore[arg-type]
+    return await store.hold(QueueFilter(**conditions), HOLD, nothing_kept)  # type: ignore[arg-type]
 
 
 async def destinations_due(store: QueueStore) -> list[tuple[str, Destination]]:
@@ -122,14 +125,14 @@ async def check_recipients_that_move_away_from_a_held_group_stay_held(shard: Sha
 async def check_who_has_a_group_in_hand_is_asked_to_let_go_of_it_when_it_is_held(shard: Shard) -> None:
     async with shard.open() as store:
         message = await accepted(store, Group(B, (BOB,)), Group(C, (CID,)))
-        asked: list[tuple[QueueId, Destination]] = []
+        asked: list[GroupKeys] = []
 
-        def recall(queue_id: QueueId, destination: Destination) -> bool:
-            asked.append((queue_id, destination))
-            return True
+        def recall(keys: GroupKeys) -> GroupKeys:
+            asked.append(keys)
+            return keys
 
-        await store.hold(QueueFilter(domain="c.example"), HOLD, recall)
-        assert asked == [(message.queue_id, C)]
+        assert await store.hold(QueueFilter(domain="c.example"), HOLD, recall) == 1
+        assert asked == [{(message.queue_id, C)}]
 
 
 async def check_a_long_queue_is_held_and_released_wholly(shard: Shard) -> None:
@@ -148,12 +151,12 @@ async def check_a_long_queue_is_held_and_released_wholly(shard: Shard) -> None:
 async def check_what_is_claimed_is_given_to_nobody_else(shard: Shard) -> None:
     async with shard.open() as store:
         one = await accepted(store, Group(B, (BOB,)), Group(C, (CID,)))
-        async with store.claim(QueueFilter(domain="b.example"), START, nobody) as claim:
+        async with store.claim(QueueFilter(domain="b.example"), START, nothing_kept) as claim:
             (work,) = claim.works
             assert (work.queue_id, work.destination, work.recipients) == (one.queue_id, B, (BOB,))
             assert (work.lease, claim.in_hand, claim.after) == (store.epoch, 0, None)
             assert await destinations_due(store) == [(one.queue_id, C)]
-            async with store.claim(EVERYTHING, START, nobody) as another:
+            async with store.claim(EVERYTHING, START, nothing_kept) as another:
                 assert [each.destination for each in another.works] == [C]
                 assert another.in_hand == 1
         assert await store.next_due_at() == T0
@@ -165,7 +168,7 @@ async def check_what_was_claimed_is_settled_as_any_other_work(shard: Shard) -> N
         one = await accepted(store, Group(B, (BOB,)), Group(C, (CID,)))
         (before, _) = await due(store)
         notice = a_message(store, Group(SMARTHOST, (DAN,)))
-        async with store.claim(QueueFilter(domain="b.example"), START, nobody) as claim:
+        async with store.claim(QueueFilter(domain="b.example"), START, nothing_kept) as claim:
             await store.settle(an_outcome(claim.works[0], store, enqueue=(notice,)))
         assert await destinations_due(store) == [(one.queue_id, C), (notice.queue_id, SMARTHOST)]
         with pytest.raises(LeaseLost):
@@ -176,10 +179,10 @@ async def check_what_somebody_has_in_hand_is_counted_and_left(shard: Shard) -> N
     async with shard.open() as store:
         one = await accepted(store, Group(B, (BOB,)), Group(C, (CID,)))
 
-        def taken(queue_id: QueueId, destination: Destination) -> bool:
-            return (queue_id, destination) == (one.queue_id, B)
+        def recall(keys: GroupKeys) -> GroupKeys:
+            return keys & {(one.queue_id, B)}
 
-        async with store.claim(EVERYTHING, START, taken) as claim:
+        async with store.claim(EVERYTHING, START, recall) as claim:
             assert [work.destination for work in claim.works] == [C]
             assert claim.in_hand == 1
 
@@ -192,7 +195,7 @@ async def check_a_long_queue_is_claimed_page_by_page(shard: Shard) -> None:
         found: list[str] = []
         place = START
         while True:
-            async with store.claim(QueueFilter(domain="b.example"), place, nobody) as claim:
+            async with store.claim(QueueFilter(domain="b.example"), place, nothing_kept) as claim:
                 found += [work.queue_id for work in claim.works]
                 await asyncio.wait([store.settle(an_outcome(work, store)) for work in claim.works])
             if claim.after is None:
@@ -206,7 +209,7 @@ async def check_what_is_held_can_be_claimed(shard: Shard) -> None:
     async with shard.open() as store:
         await accepted(store)
         await held(store)
-        async with store.claim(EVERYTHING, START, nobody) as claim:
+        async with store.claim(EVERYTHING, START, nothing_kept) as claim:
             await store.settle(an_outcome(claim.works[0], store))
         assert (await store.counts(T0))["messages"] == 0
 
@@ -226,8 +229,8 @@ async def check_the_summary_tells_what_waits_for_each_destination(shard: Shard) 
         await store.settle(
             an_outcome(one, store, remaining=(BOB,), due_at=T0 + 5 * MINUTE, attempts=1, last="mx.b.example: 451 no")
         )
-        await store.hold(QueueFilter(domain="d.example"), HOLD, nobody)
-        await store.hold(QueueFilter(sender="<>"), HOLD, nobody)
+        await store.hold(QueueFilter(domain="d.example"), HOLD, nothing_kept)
+        await store.hold(QueueFilter(sender="<>"), HOLD, nothing_kept)
         summary = await store.summary(T0 + 3 * MINUTE, 10)
         b = DestinationSummary(
             destination="domain:b.example",

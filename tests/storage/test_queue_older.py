@@ -13,7 +13,7 @@ from postroad.contracts.errors import AcceptedBefore
 from postroad.contracts.queue_store import QueueFilter
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from postroad.vocabulary.story import Acted
-from tests.contract.queue_mail import BEA, CID, SMALL, T0, B, C, a_message, due, nobody
+from tests.contract.queue_mail import BEA, CID, SMALL, T0, B, C, a_message, due
 
 OLDER = Path(__file__).parent / "older"
 HOUR = timedelta(hours=1)
@@ -43,7 +43,7 @@ def test_a_queue_of_the_second_version_is_taken_over_with_all_it_holds(tmp_path:
             with pytest.raises(AcceptedBefore):
                 await store.accept(a_message(store, key="pickup/1"))
             assert store.new_id(T0) > "1HF7JVMQE003"
-            assert await store.hold(QueueFilter(), Acted(at=T0, action="hold", by="ann"), nobody) == 3
+            assert await store.hold(QueueFilter(), Acted(at=T0, action="hold", by="ann"), lambda keys: frozenset()) == 3
             assert await due(store, T0 + 2 * HOUR) == ()
         finally:
             await store.close()

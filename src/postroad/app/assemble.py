@@ -23,6 +23,7 @@ from postroad.app.addresses import own_endpoints
 from postroad.app.certificate import open_identity
 from postroad.app.configuration import Configuration
 from postroad.app.descriptors import sessions_that_fit
+from postroad.app.queue_administration import administration_of
 from postroad.app.shard_service import Outgoing, ShardService
 from postroad.app.speaking import Speaker
 from postroad.app.stores import Shared, drain_of, open_holds, open_queue, open_shared, operator_of
@@ -109,6 +110,9 @@ async def open_transport(
         )
         tasks = await opened.enter_async_context(asyncio.TaskGroup())
         services = [ShardService(queue, shared, outgoing, speaker.trouble) for queue in queues]
+        schedulers = [service.delivery for service in services]
+        administration = administration_of(configuration, shared, tuple(queues), schedulers)
+        administration.obey()
         for service in services:
             opened.push_async_callback(service.stop)
             service.start(tasks)
@@ -163,7 +167,7 @@ async def open_transport(
                     lambda: {"destinations": [line for service in services for line in service.delivery.snapshot()]},
                 ),
                 slower_facts=(waiting.facts,),
-                wake=_all_of([service.delivery.wake for service in services]),
+                administration=administration,
                 waiting=waiting.operations(),
             ),
             let_go=waiting.let_go,
@@ -273,11 +277,3 @@ def _user_name(uid: int) -> str | None:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return None
-
-
-def _all_of(calls: list[Callable[[], None]]) -> Callable[[], None]:
-    def call() -> None:
-        for each in calls:
-            each()
-
-    return call

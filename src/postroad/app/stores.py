@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from postroad.app.configuration import Configuration
+from postroad.app.queue_administration import QueueAdministration, administration_of
 from postroad.app.shards import all_shards
 from postroad.contracts.clock import Clock
 from postroad.contracts.errors import StoreUnavailable
@@ -20,7 +21,6 @@ from postroad.services.operations.mailboxes import MailboxOperations
 from postroad.services.operations.operator import Operator
 from postroad.services.operations.performer import PlainObject
 from postroad.services.operations.pickups import PickupOperations
-from postroad.services.operations.queues import QueueOperations
 from postroad.services.operations.status import StatusOperations
 from postroad.services.operations.stories import StoryOperations
 from postroad.services.operations.terminals import TerminalOperations
@@ -96,7 +96,8 @@ async def open_operator(configuration: Configuration, *, with_queue: bool = Fals
             [await opened.enter_async_context(open_queue(configuration, shard, shared.clock)) for shard in shards]
         )
         drains = tuple(drain_of(OutboxMover(queue=queue, ledger=shared.ledger, errors=_raised)) for queue in queues)
-        yield operator_of(shared, "stopped", queues if with_queue else None, drains)
+        administration = administration_of(configuration, shared, queues) if with_queue else None
+        yield operator_of(shared, "stopped", queues if with_queue else None, drains, administration=administration)
 
 
 def _raised(what: str, error: BaseException) -> None:
@@ -120,17 +121,17 @@ def operator_of(
     *,
     facts: tuple[Callable[[], PlainObject], ...] = (),
     slower_facts: tuple[Callable[[], Awaitable[PlainObject]], ...] = (),
-    wake: Callable[[], None] | None = None,
+    administration: QueueAdministration | None = None,
     waiting: tuple[PickupOperations | None, TerminalOperations | None] = (None, None),
 ) -> Operator:
-    """The verbs of one process. `queues` None: it has no part in the queue; `waiting` are what only the first
-    transport worker has."""
+    """The verbs of one process. `queues` and `administration` None: it has no part in the queue; `waiting` are what
+    only the first transport worker has."""
     directory, mailboxes, ledger, clock = shared.directory, shared.mailboxes, shared.ledger, shared.clock
     here = () if queues is None else queues
     return Operator(
         accounts=AccountOperations(directory=directory, mailboxes=mailboxes, passwords=shared.passwords),
         mailboxes=MailboxOperations(directory=directory, mailboxes=mailboxes, ledger=ledger, clock=clock),
-        queues=None if queues is None else QueueOperations(queues=here, ledger=ledger, clock=clock, wake=wake),
+        more=() if administration is None else administration.groups,
         stories=StoryOperations(ledger=ledger, drains=drains),
         status=StatusOperations(
             process=process, clock=clock, queues=here, ledger=ledger, facts=facts, slower_facts=slower_facts

@@ -24,6 +24,8 @@ _COMMANDS = {
     "sendmail": "send",
     "read": "read",
     "queue": "queue",
+    "offline": "offline",
+    "explain": "explain",
     "trace": "trace",
     "pickup": "waiting",
     "watch": "waiting",

@@ -111,7 +111,10 @@ def _reported(step: PlainObject) -> Iterator[str]:
 
 
 def _acted(step: PlainObject) -> Iterator[str]:
-    yield f"{step['action']} by the administrator {step['by']}"
+    of = f" of {', '.join(step['recipients'])}" if step.get("recipients") else ""
+    yield f"{step['action']}{of} by the administrator {step['by']}"
+    if step.get("notification"):
+        yield f"the sender is told by {step['notification']}"
 
 
 def _verdicts(step: PlainObject) -> Iterator[str]:

@@ -188,6 +188,12 @@ Cursor = tuple[str, str]
 START: Cursor = ("", "")
 
 
+GroupKeys = frozenset[tuple[QueueId, Destination]]
+Recall = Callable[[GroupKeys], GroupKeys]
+"""Asks whoever has work in hand to let go of these groups. It is called on the loop and returns those that stay in hand
+because they are being tried."""
+
+
 class Claim(msgspec.Struct, frozen=True):
     """A page of groups that are ours to settle. `in_hand` counts those that fit as well but are being tried just
     now; `after` is where the next page begins, None at the end."""
@@ -271,25 +277,22 @@ class QueueStore(Protocol):
         """Every matching group that is not held becomes due now. Returns how many. Durable when it returns."""
         ...
 
-    async def hold(self, filter: QueueFilter, act: Acted, recall: Callable[[QueueId, Destination], bool]) -> int:
+    async def hold(self, filter: QueueFilter, act: Acted, recall: Recall) -> int:
         """Matching groups are not due any more, until they are released; their stories say so. Returns how many.
         Durable when it returns.
 
-        `recall` is called on the loop for each that is held now, so that whoever has it in hand but has not begun
-        can let go of it. An attempt under way ends as it would: what then remains of the group is held."""
+        Whoever has them in hand is asked to let go of them; an attempt under way ends as it would, and what then
+        remains of the group is held."""
         ...
 
     async def release(self, filter: QueueFilter, act: Acted) -> int:
         """The matching groups that are held are due as they were before. Returns how many."""
         ...
 
-    def claim(
-        self, filter: QueueFilter, after: Cursor, taken: Callable[[QueueId, Destination], bool]
-    ) -> AbstractAsyncContextManager[Claim]:
+    def claim(self, filter: QueueFilter, after: Cursor, recall: Recall) -> AbstractAsyncContextManager[Claim]:
         """A page of matching groups, for the caller to settle in the `async with`: `take_due` gives out none of them
-        while it lasts. What was not settled then is due as it was before. Writes nothing by itself.
-
-        `taken` is called on the loop: whether the group is in somebody's hands, who will not let go of it."""
+        while it lasts, and whoever has them in hand is asked to let go of them before. What was not settled then is
+        due as it was. Writes nothing by itself."""
         ...
 
     async def summary(self, now: datetime, limit: int, destination: str = "") -> QueueSummary:

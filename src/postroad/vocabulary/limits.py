@@ -682,6 +682,9 @@ SHARD_WAIT_S = 10.0
 ERRORS_LOG_BYTES = 4_194_304
 """run/errors.log is begun anew above this size; one predecessor is kept."""
 
+HANDED_SOCKETS = 256
+"""Sockets that are taken over from systemd."""
+
 LENT_WAIT_S = 2.0
 """How long a worker waits for a larger portion of a limit; then it has the one it has."""
 
@@ -710,3 +713,45 @@ CHANNEL_WORDS = 1000
 
 OUTBOX_LOOK_S = 2.0
 """How often the queue's outbox is looked at even if nobody has said that there is something in it."""
+
+# ---- Aliases, forwarding, quotas -----------------------------------------------------------------
+
+ALIAS_RECIPIENTS = 1000
+"""Addresses that an alias leads to at last; more are the work of a mailing list."""
+
+ALIAS_STEPS = 20
+"""Aliases one behind the other; more are taken for a mistake."""
+
+ALIAS_TARGETS = 1000
+"""Addresses that one alias names."""
+
+ALIAS_ANCESTORS = 200
+"""Aliases that lead to a changed one, and are looked at again when it changes."""
+
+FORWARD_TARGETS = 20
+"""Addresses that one account forwards to."""
+
+EXPANDED_RECIPIENTS = 10_000
+"""Of one message after all its aliases were followed; a recipient that leads over it gets 452 (RFC 5321 section
+4.5.3.1.10)."""
+
+VACATION_DAYS_MAX = 365
+VACATION_TEXT_BYTES = 16_384
+VACATION_SUBJECT_CHARACTERS = 200
+VACATION_REPLIES_KEPT = 10_000
+"""Senders of one account that are remembered; the oldest is forgotten for the next."""
+VACATION_REPLIES_AT_ONCE = 100
+"""Being written at a time; a sender over it is told with its next message."""
+
+QUOTA_WARNING_SHARE = 0.9
+"""Of the quota: then its owner is told, once until there is more room again."""
+QUOTA_ANSWERS = 20_000
+"""Sizes of mailboxes remembered."""
+QUOTA_ANSWER_S = 2.0
+"""How long a mailbox is taken to be as large as it was, plus what was delivered since."""
+
+USER_LIST_BYTES = 32 * 1024 * 1024
+"""A list of users to import."""
+USER_LIST_LINES = 200_000
+USER_LIST_PAGE = 200
+"""Lines imported in one request, so that each takes seconds at most (a password costs tens of milliseconds)."""

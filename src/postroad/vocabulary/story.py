@@ -135,6 +135,10 @@ class Acted(msgspec.Struct, frozen=True, tag="acted", kw_only=True):
     at: datetime
     action: str
     by: str
+    recipients: tuple[str, ...] = ()
+    """Whom it was about, where that was not all of the message."""
+    notification: str = ""
+    """The queue id of the notification that was queued in the same transaction."""
 
 
 Fact: TypeAlias = (

@@ -12,14 +12,15 @@ arguments and gives a list of plain objects.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol
 
 from postroad.contracts.errors import Busy, StoreUnavailable
 from postroad.services.operations.accounts import AccountOperations
 from postroad.services.operations.mailboxes import MailboxOperations
+from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.services.operations.pickups import PickupOperations
-from postroad.services.operations.queues import QueueOperations
 from postroad.services.operations.status import StatusOperations
 from postroad.services.operations.stories import StoryOperations
 from postroad.services.operations.terminals import TerminalOperations
@@ -41,6 +42,10 @@ def needs_it_running(verb: str) -> bool:
     return verb.startswith(RUNNING_VERBS)
 
 
+class VerbGroup(Protocol):
+    def verbs(self) -> Verbs: ...
+
+
 class Operator:
     """A Performer over the stores of this process. A group of verbs whose stores are not here is None."""
 
@@ -49,13 +54,13 @@ class Operator:
         *,
         accounts: AccountOperations | None = None,
         mailboxes: MailboxOperations | None = None,
-        queues: QueueOperations | None = None,
         stories: StoryOperations | None = None,
         status: StatusOperations | None = None,
         pickups: PickupOperations | None = None,
         terminals: TerminalOperations | None = None,
+        more: Iterable[VerbGroup] = (),
     ) -> None:
-        groups = (accounts, mailboxes, queues, stories, status, pickups, terminals)
+        groups = (accounts, mailboxes, stories, status, pickups, terminals, *more)
         self._verbs: dict[str, Verb] = {}
         for group in groups:
             if group is not None:

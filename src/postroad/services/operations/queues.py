@@ -1,50 +1,49 @@
-"""The queue as an administrator sees and moves it: list, show, flush."""
+"""The queue as an administrator sees and moves it: list, show, flush, retry."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-
 from postroad.contracts.clock import Clock
 from postroad.contracts.ledger import Ledger
-from postroad.contracts.queue_store import QueueEntry, QueueFilter, QueueStore
-from postroad.services.operations.arguments import argument, moment
+from postroad.contracts.queue_store import QueueEntry, QueueStore
+from postroad.services.operations.arguments import argument
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
-from postroad.vocabulary import queue_id as queue_ids
+from postroad.services.operations.schedulers import Schedulers
+from postroad.services.operations.selection import chosen, moment_text, selection
 from postroad.vocabulary.limits import QUEUE_LISTED
 from postroad.vocabulary.story import Acted, Entry
 
 
 class QueueOperations:
-    """`wake` tells the scheduler, where one runs, that something became due."""
-
-    def __init__(
-        self, *, queues: tuple[QueueStore, ...], ledger: Ledger, clock: Clock, wake: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, *, queues: tuple[QueueStore, ...], ledger: Ledger, clock: Clock, schedulers: Schedulers) -> None:
         self._queues = queues
         self._ledger = ledger
         self._clock = clock
-        self._wake = wake
+        self._schedulers = schedulers
 
     def verbs(self) -> Verbs:
-        return {"queue.list": self._list, "queue.show": self._show, "queue.flush": self._flush}
+        return {
+            "queue.list": self._list,
+            "queue.show": self._show,
+            "queue.flush": self._flush,
+            "queue.retry": self._retry,
+        }
 
     async def _list(self, arguments: PlainObject) -> list[PlainObject]:
-        chosen = _filter(arguments)
+        filter = selection(arguments)
         limit = min(argument(arguments, "limit", QUEUE_LISTED), QUEUE_LISTED)
         found: list[PlainObject] = []
         for queue in self._queues:
-            found += [_entry_object(entry) for entry in await queue.entries(chosen, limit - len(found))]
+            found += [_entry_object(entry) for entry in await queue.entries(filter, limit - len(found))]
         return found
 
     async def _show(self, arguments: PlainObject) -> list[PlainObject]:
         """The groups of one message and its header block; an empty list when it is not in these shards."""
-        chosen = _filter(arguments)
-        if not chosen.queue_id:
+        filter = selection(arguments)
+        if not filter.queue_id:
             raise OperationFailed("which message? give its queue id", 2)
         for queue in self._queues:
-            entries = await queue.entries(chosen, QUEUE_LISTED)
+            entries = await queue.entries(filter, QUEUE_LISTED)
             if not entries:
                 continue
             try:
@@ -62,33 +61,26 @@ class QueueOperations:
         return []
 
     async def _flush(self, arguments: PlainObject) -> list[PlainObject]:
-        chosen = _filter(arguments)
+        """Due now, whatever is remembered of the hosts."""
+        return await self._make_due("flush", arguments, forgetting=True)
+
+    async def _retry(self, arguments: PlainObject) -> list[PlainObject]:
+        """Due now; a host that is known to be dead is left alone for as long as before."""
+        return await self._make_due("retry", arguments, forgetting=False)
+
+    async def _make_due(self, action: str, arguments: PlainObject, *, forgetting: bool) -> list[PlainObject]:
+        filter = chosen(arguments)
         now = self._clock.now()
-        groups = 0
-        for queue in self._queues:
-            groups += await queue.make_due(chosen, now)
-        if groups and chosen.queue_id:
+        groups = sum([await queue.make_due(filter, now) for queue in self._queues])
+        if groups and filter.queue_id:
             by = argument(arguments, "by", "")
-            entry = Entry(chosen.queue_id, (chosen.queue_id,), (Acted(at=now, action="flush", by=by),))
+            entry = Entry(filter.queue_id, (filter.queue_id,), (Acted(at=now, action=action, by=by),))
             self._ledger.record(entry)
-        if self._wake is not None:
-            self._wake()
+        if forgetting:
+            self._schedulers.wake()
+        else:
+            self._schedulers.look()
         return [{"groups": groups}]
-
-
-def _filter(arguments: PlainObject) -> QueueFilter:
-    queue_id = argument(arguments, "queue_id", "").upper()
-    if queue_id:
-        try:
-            queue_ids.to_number(queue_id)
-        except ValueError as error:
-            raise OperationFailed(str(error), 2) from None
-    return QueueFilter(
-        queue_id=queue_id,
-        domain=argument(arguments, "domain", "").lower(),
-        sender=argument(arguments, "sender", ""),
-        before=moment(arguments, "before"),
-    )
 
 
 def _entry_object(entry: QueueEntry) -> PlainObject:
@@ -98,12 +90,9 @@ def _entry_object(entry: QueueEntry) -> PlainObject:
         "sender": entry.reverse_path,
         "recipients": list(entry.recipients),
         "size_bytes": entry.size_bytes,
-        "queued_at": _text(entry.queued_at),
-        "due_at": _text(entry.due_at),
+        "queued_at": moment_text(entry.queued_at),
+        "due_at": moment_text(entry.due_at),
         "attempts": entry.attempts,
         "last": entry.last,
+        "held": entry.held,
     }
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

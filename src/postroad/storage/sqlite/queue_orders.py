@@ -11,7 +11,7 @@ out of it, and what comes out is given to nobody else until the claim ends.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from postroad.contracts.queue_store import (
     QueueEntry,
     QueueFilter,
     QueueSummary,
+    Recall,
 )
 from postroad.storage.sqlite import queue_reads
 from postroad.storage.sqlite.commit import Verb
@@ -34,7 +35,7 @@ from postroad.storage.sqlite.queue_summary import SummaryQuestion, summary
 from postroad.storage.sqlite.queue_writes import Holding, QueueWrites
 from postroad.storage.sqlite.writer import Reader, Writer
 from postroad.vocabulary.destination import Destination
-from postroad.vocabulary.queue_id import QueueId, from_number, to_number
+from postroad.vocabulary.queue_id import from_number, to_number
 from postroad.vocabulary.story import Acted, Entry
 
 _START = (-1, "")
@@ -72,14 +73,13 @@ class QueueForAdministrators:
         self._notes.heed(now)
         return changed
 
-    async def hold(self, filter: QueueFilter, act: Acted, recall: Callable[[QueueId, Destination], bool]) -> int:
+    async def hold(self, filter: QueueFilter, act: Acted, recall: Recall) -> int:
         changed = 0
         async for page in self._pages(structs.replace(filter, held=False)):
-            groups = [(from_number(row[0]), Destination.parse(row[1])) for row in page]
+            groups = frozenset((from_number(row[0]), Destination.parse(row[1])) for row in page)
             self._notes.touch(groups)
             changed += await self._writer.submit(self._writes.set_held, _holding(page, True, act))
-            for group in groups:
-                recall(*group)
+            recall(groups)
         return changed
 
     async def release(self, filter: QueueFilter, act: Acted) -> int:
@@ -91,16 +91,15 @@ class QueueForAdministrators:
         return changed
 
     @asynccontextmanager
-    async def claim(
-        self, filter: QueueFilter, after: Cursor, taken: Callable[[QueueId, Destination], bool]
-    ) -> AsyncIterator[Claim]:
+    async def claim(self, filter: QueueFilter, after: Cursor, recall: Recall) -> AsyncIterator[Claim]:
         async with self._taking:
             with self._notes.watching() as touched:
                 await self._writer.submit(self._writes.wait_for_earlier, None)
                 place = (to_number(after[0]), after[1]) if after[0] else _START
                 page = await self._reader.read(queue_reads.entries_page, queue_reads.PageQuestion(filter, place))
             found = [work_of_entry(row, self._writes.epoch) for row in page.rows]
-            works = self._notes.hand_out(found, touched, taken)
+            kept = recall(frozenset((work.queue_id, work.destination) for work in found))
+            works = self._notes.hand_out(found, touched, lambda *key: key in kept)
             keys = [(work.queue_id, work.destination) for work in works]
             self._notes.claimed.update(keys)
         try:

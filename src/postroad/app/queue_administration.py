@@ -1,0 +1,95 @@
+"""The queue's verbs of one process, put together: over its shards, and its schedulers where it delivers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from postroad.app.configuration import Configuration
+from postroad.contracts.clock import Clock
+from postroad.contracts.directory import Directory
+from postroad.contracts.ledger import Ledger
+from postroad.contracts.queue_store import QueueStore
+from postroad.rules.routing import group_recipients
+from postroad.services.operations.queue_orders import QueueOrders, Returning
+from postroad.services.operations.queue_summary import QueueSummaryOperations
+from postroad.services.operations.queues import QueueOperations
+from postroad.services.operations.schedulers import Scheduler, Schedulers
+from postroad.services.operations.standing_orders import StandingOrderOperations
+from postroad.vocabulary.envelope import Recipient
+from postroad.vocabulary.outcome import Group
+
+
+class SharedStores(Protocol):
+    """`stores.Shared`."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def directory(self) -> Directory: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
+
+class QueueAdministration:
+    """`groups` are the groups of verbs. `obey` has the schedulers follow the orders that stand: to be called once
+    when they are there."""
+
+    def __init__(
+        self,
+        *,
+        queues: tuple[QueueStore, ...],
+        shared: SharedStores,
+        schedulers: Schedulers,
+        returning: Returning,
+        configured_offline: bool,
+    ) -> None:
+        clock, directory = shared.clock, shared.directory
+        self._schedulers = schedulers
+        self._directory = directory
+        self._configured_offline = configured_offline
+        self.groups = (
+            QueueOperations(queues=queues, ledger=shared.ledger, clock=clock, schedulers=schedulers),
+            QueueOrders(queues=queues, clock=clock, schedulers=schedulers, returning=returning),
+            QueueSummaryOperations(
+                queues=queues,
+                directory=directory,
+                clock=clock,
+                schedulers=schedulers,
+                configured_offline=configured_offline,
+            ),
+            StandingOrderOperations(
+                queues=queues,
+                directory=directory,
+                clock=clock,
+                schedulers=schedulers,
+                configured_offline=configured_offline,
+            ),
+        )
+
+    def obey(self) -> None:
+        """Raises StoreUnavailable."""
+        self._schedulers.obey(self._directory, self._configured_offline)
+
+
+def administration_of(
+    configuration: Configuration,
+    shared: SharedStores,
+    queues: tuple[QueueStore, ...],
+    schedulers: Iterable[Scheduler] = (),
+) -> QueueAdministration:
+    """`schedulers` where this process delivers."""
+    settings = configuration.delivery_settings()
+
+    def routing(recipients: tuple[Recipient, ...]) -> tuple[Group, ...]:
+        return group_recipients(recipients, shared.directory.domain, settings)
+
+    return QueueAdministration(
+        queues=queues,
+        shared=shared,
+        schedulers=Schedulers(schedulers),
+        returning=Returning(hostname=settings.hostname, retry=configuration.retry_settings(), routing=routing),
+        configured_offline=settings.offline,
+    )

@@ -1,0 +1,154 @@
+"""`queue summary`: what waits for each destination, what is under way to it, and what holds it back.
+
+Each process answers for its shards, from the store and from its schedulers' memory; `merged` adds the answers up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from postroad.contracts.clock import Clock
+from postroad.contracts.directory import Directory
+from postroad.contracts.queue_store import DestinationSummary, QueueStore
+from postroad.services.operations.arguments import argument
+from postroad.services.operations.operator_verbs import Verbs
+from postroad.services.operations.performer import PlainObject
+from postroad.services.operations.schedulers import Schedulers
+from postroad.services.operations.selection import moment_text
+from postroad.vocabulary.destination import Destination, DestinationKind
+from postroad.vocabulary.limits import SUMMARY_DESTINATIONS
+from postroad.vocabulary.standing_order import OrderKind
+
+TOTALS = "totals"
+"""The key that marks the line of totals."""
+
+_COUNTED = ("groups", "held", "due", "in_flight", "connections")
+_HERE = (DestinationKind.MAILBOX, DestinationKind.HOLD)
+
+
+class QueueSummaryOperations:
+    def __init__(
+        self,
+        *,
+        queues: tuple[QueueStore, ...],
+        directory: Directory,
+        clock: Clock,
+        schedulers: Schedulers,
+        configured_offline: bool,
+    ) -> None:
+        self._queues = queues
+        self._directory = directory
+        self._clock = clock
+        self._schedulers = schedulers
+        self._configured_offline = configured_offline
+
+    def verbs(self) -> Verbs:
+        return {"queue.summary": self._summary}
+
+    async def _summary(self, arguments: PlainObject) -> list[PlainObject]:
+        """The destinations with most waiting, and a line of totals."""
+        limit = max(1, min(argument(arguments, "limit", SUMMARY_DESTINATIONS), SUMMARY_DESTINATIONS))
+        one = argument(arguments, "destination", "")
+        destination = one if not one or _is_destination(one) else f"domain:{one.lower()}"
+        now = self._clock.now()
+        lines: list[PlainObject] = []
+        totals: PlainObject = {TOTALS: True, "destinations": 0, "groups": 0, "held": 0, "due": 0}
+        for queue in self._queues:
+            summary = await queue.summary(now, limit, destination)
+            lines += [_line(each) for each in summary.destinations]
+            totals["destinations"] += summary.destinations_in_all
+            totals["groups"] += summary.groups
+            totals["held"] += summary.held
+            totals["due"] += summary.due
+        lines += self._in_memory({line["destination"] for line in lines}, destination, limit)
+        return [*merged([lines], limit), totals]
+
+    def _in_memory(self, stored: set[str], destination: str, limit: int) -> list[PlainObject]:
+        """What the schedulers know of those destinations, and those that are paused though nothing waits."""
+        orders = self._directory.standing_orders()
+        offline = self._configured_offline or any(order.kind is OrderKind.OFFLINE for order in orders)
+        paused = {order.subject: order.by for order in orders if order.kind is OrderKind.PAUSE}
+        lines = [_figures(line) for line in self._schedulers.snapshot() if line["destination"] in stored]
+        for name in list(paused)[:limit]:
+            if destination in ("", name):
+                by = f" by {paused[name]}" if paused[name] else ""
+                lines.append({**_empty(name), "held_back_by": f"paused{by}"})
+        if offline:
+            away = (name for name in stored if Destination.parse(name).kind not in _HERE)
+            lines[:0] = [{**_empty(name), "held_back_by": "offline"} for name in away]
+        return lines
+
+
+def merged(answers: Iterable[Iterable[PlainObject]], limit: int) -> list[PlainObject]:
+    """One line for each destination out of the lines of all, those with most groups first; a line of totals, where
+    there are such, at the end."""
+    by_name: dict[str, PlainObject] = {}
+    totals: PlainObject = {}
+    for line in (line for answer in answers for line in answer):
+        if TOTALS in line:
+            totals = {name: totals.get(name, 0) + value if name != TOTALS else True for name, value in line.items()}
+            continue
+        there = by_name.get(line["destination"])
+        by_name[line["destination"]] = line if there is None else _added(there, line)
+    lines = sorted(by_name.values(), key=lambda line: (-line["groups"], line["destination"]))[:limit]
+    for line in lines:
+        if line["held"] and line["held"] == line["groups"] and not line["held_back_by"]:
+            line["held_back_by"] = "all held"
+    return [*lines, totals] if totals else lines
+
+
+def _added(one: PlainObject, other: PlainObject) -> PlainObject:
+    both: PlainObject = {name: one[name] + other[name] for name in _COUNTED}
+    for name in ("oldest", "next_attempt"):
+        moments = [line[name] for line in (one, other) if line[name]]
+        both[name] = min(moments, default="")
+    # The memory of a scheduler comes after the store, and knows the newer reply.
+    both["last"] = other["last"] or one["last"]
+    both["held_back_by"] = one["held_back_by"] or other["held_back_by"]
+    both["limit"] = max(one["limit"], other["limit"])
+    return {"destination": one["destination"], **both}
+
+
+def _empty(destination: str) -> PlainObject:
+    return {
+        "destination": destination,
+        **dict.fromkeys(_COUNTED, 0),
+        "limit": 0,
+        "oldest": "",
+        "next_attempt": "",
+        "last": "",
+        "held_back_by": "",
+    }
+
+
+def _line(summary: DestinationSummary) -> PlainObject:
+    next_at = summary.next_attempt_at
+    return {
+        **_empty(summary.destination),
+        "groups": summary.groups,
+        "held": summary.held,
+        "due": summary.due,
+        "oldest": moment_text(summary.oldest_at),
+        "next_attempt": "" if next_at is None else moment_text(next_at),
+        "last": summary.last,
+    }
+
+
+def _figures(line: PlainObject) -> PlainObject:
+    """What `DestinationFigures` tells, in our words."""
+    return {
+        **_empty(line["destination"]),
+        "in_flight": line["in_flight"],
+        "connections": line["connections"],
+        "limit": line.get("limit", 0),
+        "last": line.get("last_reply", ""),
+        "held_back_by": line.get("held_back_by", ""),
+    }
+
+
+def _is_destination(text: str) -> bool:
+    try:
+        Destination.parse(text)
+    except ValueError:
+        return False
+    return True
