@@ -1,5 +1,7 @@
 """The doors: every listener's socket is made once, by the process that has the right to, and handed down.
 
+A socket that systemd has made and handed over is taken instead, where it is at the listener's address or has its name.
+
 The sockets stay open in the supervisor while workers come and go, so nobody is refused in between: the
 kernel's backlog holds whoever connects.
 """
@@ -7,6 +9,7 @@ kernel's backlog holds whoever connects.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from postroad.app.errors import CannotServe
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.listener import ListenerRole
 from postroad.world.binding import CannotListen, bind_listener, bind_local
+from postroad.world.handed import Handed
 
 ACCESS_ROLES = (ListenerRole.POP3, ListenerRole.POP3S)
 
@@ -35,25 +39,53 @@ def bind_doors(
     listeners: tuple[tuple[ListenerRole, Endpoint], ...],
     workers: int,
     local: tuple[tuple[ListenerRole, Path], ...] = (),
+    handed: list[Handed] | None = None,
 ) -> tuple[Door, ...]:
-    """All TCP doors and the Unix sockets `local`, bound and listening. Raises CannotServe, with none left open.
+    """All TCP doors and the Unix sockets `local`, bound and listening; those of `handed` are taken where they fit.
+    Raises CannotServe, with none left open.
 
     Anybody may connect to those who can reach the socket: the folder it is in says who that is."""
     doors: list[Door] = []
+    left = list(handed or ())
     try:
         for role, path in local:
-            doors.append(Door(role, str(path), (bind_unix(path, 0o666),)))
+            found = _find(left, role, lambda one, path=path: one.is_path(str(path)))  # type: ignore[misc]
+            doors.append(Door(role, str(path), (bind_unix(path, 0o666) if found is None else found.sock,)))
         for role, endpoint in listeners:
+            address, port = endpoint.address, endpoint.port
+            found = _find(left, role, lambda one, at=(address, port): one.is_at(*at))  # type: ignore[misc]
+            if found is not None:
+                doors.append(Door(role, found.where, (found.sock,)))
+                continue
             copies = 1 if role in ACCESS_ROLES else workers
             try:
                 doors.append(_bind(role, endpoint, copies))
             except CannotListen as error:
                 raise CannotServe(f"listen.{role}: {error}") from None
+        if left:
+            raise CannotServe(
+                f"systemd hands over {left[0].where} ({left[0].name or 'without a name'}), and no listener is there: "
+                "set FileDescriptorName= of the socket unit to one of [listen], or give that address there"
+            )
     except BaseException:
         for door in doors:
             door.close()
+        for one in left:
+            one.sock.close()
         raise
     return tuple(doors)
+
+
+def _find(left: list[Handed], role: ListenerRole, is_there: Callable[[Handed], bool]) -> Handed | None:
+    """The socket for this listener, which is then taken: the one at its address, else the first with its name. A name
+    that is another listener's is never taken by address."""
+    names = {each.value for each in ListenerRole}
+    by_address = (one for one in left if is_there(one) and (one.name == role.value or one.name not in names))
+    by_name = (one for one in left if one.name == role.value)
+    found = next(by_address, None) or next(by_name, None)
+    if found is not None:
+        left.remove(found)
+    return found
 
 
 def _bind(role: ListenerRole, endpoint: Endpoint, copies: int) -> Door:

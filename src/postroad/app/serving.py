@@ -22,6 +22,7 @@ from postroad.app.shards import workers
 from postroad.app.speaking import Speaker
 from postroad.app.supervisor import Supervisor
 from postroad.vocabulary.limits import POP3_SESSIONS
+from postroad.world.handed import take_handed
 
 PROGRAM = "postroad"
 SOFTWARE_ERROR = 70
@@ -87,11 +88,14 @@ def _taken(configuration: Configuration, count: int) -> Iterator[tuple[tuple[Doo
     refuse_if_served(data)
     with ExitStack() as held:
         # Ports below 1024 are bound with the rights we came with; everything after it is done without them.
-        doors = bind_doors(configuration.listeners(), count, configuration.local_listeners())
+        handed = take_handed()
+        systemds = {one.where for one in handed}
+        doors = bind_doors(configuration.listeners(), count, configuration.local_listeners(), handed)
         for door in doors:
             held.callback(door.close)
         for _, path in configuration.local_listeners():
-            held.callback(_remove, path)
+            if str(path) not in systemds:
+                held.callback(_remove, path)
         raise_limit(configuration.limits.sessions + POP3_SESSIONS)
         if user:
             drop_to(user)
