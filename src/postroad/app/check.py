@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from postroad.app.check_program import places, trouble_for
 from postroad.app.configuration import Configuration
 from postroad.app.folder import server_pid
 from postroad.app.identity import ROOT
@@ -82,6 +83,11 @@ def _user(configuration: Configuration) -> Iterator[Finding]:
         pwd.getpwnam(user)
     except KeyError:
         yield Finding("processes.user", False, f'there is no user "{user}"', f"adduser --system --group {user}")
+        return
+    trouble = trouble_for(user) if os.geteuid() == 0 else ""
+    if trouble:
+        cure = f"let {user} read {places()} and enter every folder above, or install Postroad where it can (/opt)"
+        yield Finding("processes.user", False, f"{user} cannot run this program: {trouble}", cure)
     else:
         yield Finding("processes.user", True, user)
 

@@ -46,6 +46,11 @@ class House(Protocol):
     @property
     def errands(self) -> Errands: ...
 
+    @property
+    def connections(self) -> int:
+        """Those too that are not, or not yet, one of the sessions."""
+        ...
+
     def room_for(self, connection: Connection) -> asyncio.Future[None] | None:
         """What to wait for before a session is made, and then to ask again; None: nothing."""
         ...

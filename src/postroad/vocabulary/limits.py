@@ -682,6 +682,9 @@ SHARD_WAIT_S = 10.0
 ERRORS_LOG_BYTES = 4_194_304
 """run/errors.log is begun anew above this size; one predecessor is kept."""
 
+CHECK_PROGRAM_S = 30.0
+"""How long `postroad check` waits for the program to be loaded by the user who is to serve."""
+
 HANDED_SOCKETS = 256
 """Sockets that are taken over from systemd."""
 
