@@ -41,7 +41,10 @@ class Zone:
     async def mx(self, domain: str) -> tuple[MxRecord, ...]:
         self._ask(domain)
         if domain in self._hanging:
-            await asyncio.sleep(DNS_TOTAL_S)
+            loop = asyncio.get_running_loop()
+            too_late = loop.create_future()
+            loop.call_later(DNS_TOTAL_S, too_late.set_result, None)
+            await too_late
             raise DnsTemporary(domain)
         return self._mx.get(domain, ())
 

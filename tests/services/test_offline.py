@@ -10,6 +10,7 @@ import pytest
 
 from postroad.services.offline import OfflineReason
 from postroad.simulation.weather import Weather
+from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.limits import OFFLINE_HOSTS, OFFLINE_PROBE_S
 from postroad.vocabulary.settings import RetrySettings
 from tests.services.houses import pass_time
@@ -123,5 +124,43 @@ def test_what_waits_in_a_lane_is_taken_back_by_the_order_to_go_off_line(tmp_path
             town.delivery.set_offline(False)
             await town.queue_is_empty()
             assert len(b.recipients) == 100
+
+    play(scene)
+
+
+def test_what_only_waits_can_be_recalled_and_what_is_under_way_stays_in_hand(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, destination_connections=1) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            town.network.set_weather("203.0.113.2", Weather(latency_s=5))
+            ids = [await town.send(ANN, f"bob{number}@b.example") for number in range(10)]
+            await pass_time(16)  # connected, greeted, EHLO on its way
+            destination = Destination(DestinationKind.DOMAIN, "b.example")
+            keys = frozenset((queue_id, destination) for queue_id in ids)
+            await pass_time(20)
+            staying = town.delivery.recall(keys)
+            assert 0 < len(staying) < 10
+            assert len(town.delivery._in_hand) == len(staying)
+            town.delivery.look()
+            await town.queue_is_empty()
+            assert sorted(b.recipients) == sorted(f"bob{n}@b.example" for n in range(10))
+
+    play(scene)
+
+
+def test_a_wake_tries_at_once_whether_the_network_is_back(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            internet(town)
+            storm(town, Weather(unreachable=True))
+            for number in range(MANY):
+                await town.send(ANN, f"bob@d{number}.example")
+            await pass_time(61)
+            assert town.delivery.offline.words
+            storm(town, None)
+            began_s = asyncio.get_running_loop().time()
+            town.delivery.wake()
+            await town.settled(MANY - 1)
+            assert asyncio.get_running_loop().time() - began_s < 5
 
     play(scene)

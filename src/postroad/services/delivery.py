@@ -19,11 +19,13 @@ from msgspec import structs
 
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import NewMessage, Settlement, Work
+from postroad.rules.expansion import expand
 from postroad.rules.routing import group_recipients, split_moved
 from postroad.services.delivery_parts import DeliveryPlan, DeliveryWorld, DestinationFigures
 from postroad.services.dispatcher import ConnectionBudget
 from postroad.services.in_hand import InHand
 from postroad.services.lanes import Errors
+from postroad.services.leads import leads_in
 from postroad.services.offline import Offline
 from postroad.services.outlets import HERE, Ends, Outlets
 from postroad.services.parcel import GroupKey, Parcel, earliest
@@ -58,6 +60,7 @@ class Delivery:
         self._world = world
         self._plan = plan
         self._settings = plan.settings
+        self._lead_of = leads_in(world.directory)
         self._errors = errors
         self._listener = listener
         self._budget = budget
@@ -80,8 +83,9 @@ class Delivery:
     # ---- for others ------------------------------------------------------------------------------
 
     def routing(self, recipients: tuple[Recipient, ...]) -> tuple[Group, ...]:
-        """Recipients grouped by where they go, for reception. Raises StoreUnavailable."""
-        return group_recipients(recipients, self._world.directory.domain, self._settings)
+        """Those whom the recipients lead to, grouped by where they go. Raises StoreUnavailable."""
+        everybody = expand(recipients, self._lead_of).recipients
+        return group_recipients(everybody, self._world.directory.domain, self._settings)
 
     def hand_over(self, message: NewMessage) -> None:
         """Take up a message that is durable in the store. Never waits; what there is no room for is found in
@@ -119,6 +123,7 @@ class Delivery:
         """An administrator has made something due: look into the store now, and try everybody again."""
         if self._is_running:
             self._outlets.forget_the_dead()
+        self._offline.probe_now()
         self._look_again()
 
     def look(self) -> None:
@@ -135,8 +140,8 @@ class Delivery:
     def set_offline(self, offline: bool) -> None:
         """Offline nothing is attempted but delivery into mailboxes and holds; what is under way is finished, and no
         attempt is counted."""
-        self._offline.order(offline)
-        self._network_changed()
+        if self._offline.order(offline):
+            self._network_changed()
 
     @property
     def offline(self) -> Offline:
@@ -301,9 +306,9 @@ class Delivery:
     def _take_from_store(self, work: Work) -> None:
         """Take up a group, unless the configuration has changed and some of it goes another way now."""
         try:
-            staying, moved = split_moved(
-                work.destination, work.recipients, self._world.directory.domain, self._settings
-            )
+            # An alias that stands in a group: it was none, or not here, when the message came.
+            everybody = expand(work.recipients, self._lead_of).recipients
+            staying, moved = split_moved(work.destination, everybody, self._world.directory.domain, self._settings)
         except Exception as error:
             # One message that cannot be routed anew must not stop all the others: it goes the way it was to go.
             if not isinstance(error, StoreUnavailable):
@@ -316,7 +321,7 @@ class Delivery:
             self._in_hand.add(parcel)
             self._outlets.settling.write(parcel, _put_off(work, release_at))
             return
-        if not moved:
+        if not moved and staying == work.recipients:
             self._take_up(parcel)
             return
         self._in_hand.add(parcel)

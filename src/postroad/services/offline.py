@@ -56,10 +56,13 @@ class Offline:
         """It is the network that is away, and nobody's wish."""
         return self._ordered is None and self._reachability.is_lost
 
-    def order(self, offline: bool) -> None:
-        """What an administrator says; off line ends whatever the reason was."""
+    def order(self, offline: bool) -> bool:
+        """What an administrator says. True if it is news."""
+        if offline is (self._ordered is not None):
+            return False
         self._ordered = OfflineReason.ORDERED if offline else None
         self._reachability.reached()
+        return True
 
     def reached(self) -> None:
         if self._reachability.reached():
@@ -82,6 +85,10 @@ class Offline:
     def probe_in_s(self) -> float:
         """Seconds until it is to be tried whether the network is back."""
         return max(0.0, self._probe_s - asyncio.get_running_loop().time())
+
+    def probe_now(self) -> None:
+        """Do not wait for the hour."""
+        self._probe_s = 0.0
 
     def is_time_for(self, *, fresh: bool) -> bool:
         """Whether one message may be tried now. One that has just come in need not wait for the hour."""
