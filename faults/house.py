@@ -106,6 +106,14 @@ class House:
         book.add(token, code)
         return code
 
+    def wait_until_served(self, book: Book, recipient: str, deadline_s: float = _PATIENCE_S) -> None:
+        """Returns when a letter is taken again. Raises Stuck."""
+        end = time.monotonic() + deadline_s
+        while self.hand_in(book, recipient) != 250:
+            if time.monotonic() > end:
+                raise Stuck(f"nothing is taken any more: {self.server.log()[-2000:]}")
+            pause(0.1)
+
     def _attempt(self, recipient: str, content: bytes) -> int | None:
         try:
             client = as_a_server(self.server.address, self.server.ports["smtp"])()

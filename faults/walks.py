@@ -147,6 +147,7 @@ def failures(
                 hits = house.shim.hits
                 book.times += bool(hits)
                 house.shim.allow()
+                house.wait_until_served(book, walk.recipient)
                 house.wait_until_idle()
                 if not hits:
                     all_calls += house.shim.calls()
