@@ -22,8 +22,8 @@ from hypothesis import settings
 
 PEERS_REQUIRED = os.environ.get("POSTROAD_PEERS_REQUIRED") == "1"
 ROOT = Path(__file__).resolve().parent.parent
-# Daemons live in sbin, which is not on everybody's PATH; exim is unpacked beside the tree because
-# its package and that of postfix exclude each other.
+# Daemons live in sbin, which is not on everybody's PATH; exim and OpenSMTPD are unpacked beside the tree
+# because their packages and that of postfix exclude each other.
 PEER_PATH = os.pathsep.join(
     [
         os.environ.get("PATH", ""),
@@ -31,6 +31,7 @@ PEER_PATH = os.pathsep.join(
         "/usr/sbin",
         "/sbin",
         str(ROOT / ".peers" / "exim4" / "usr" / "sbin"),
+        str(ROOT / ".peers" / "opensmtpd" / "usr" / "sbin"),
     ]
 )
 

@@ -32,9 +32,10 @@ acl_smtp_rcpt = acl_check_rcpt
 smtp_accept_max = 50
 host_lookup =
 rfc1413_query_timeout = 0s
-smtputf8_advertise_hosts = *
-chunking_advertise_hosts = *
-dsn_advertise_hosts = *
+pipelining_advertise_hosts = {offers}
+smtputf8_advertise_hosts = {offers}
+chunking_advertise_hosts = {offers}
+dsn_advertise_hosts = {offers}
 tls_advertise_hosts = {tls_hosts}
 {tls}
 never_users =
@@ -109,8 +110,10 @@ class Exim:
         users: tuple[str, ...] = (),
         certificate: tuple[Path, Path] | None = None,
         transport: dict[str, str] | None = None,
+        offers: bool = True,
     ) -> None:
-        """`transport` are options of its smtp transport; `certificate` and key are its own, to offer STARTTLS."""
+        """`transport` are options of its smtp transport; `certificate` and key are its own, to offer STARTTLS;
+        `offers`: whether it announces PIPELINING, CHUNKING, SMTPUTF8 and DSN."""
         self.folder = folder
         self.address = address
         self.port = port
@@ -133,6 +136,7 @@ class Exim:
                 users=" : ".join(users),
                 address=address,
                 port=port,
+                offers="*" if offers else "",
                 tls_hosts="*" if certificate else "",
                 tls=self._own_certificate(certificate),
                 route=f"* {host}::{host_port} byname",
