@@ -132,7 +132,7 @@ def retry(house: House, selection: Selection, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def hold(house: House, selection: Selection, as_json: bool) -> None:
-    """Do not try the chosen mail until it is released. It does not grow old meanwhile: nothing is returned."""
+    """Do not try the chosen mail until it is released. Nothing is returned meanwhile."""
     _order(house, "hold", "held", selection, as_json)
 
 
