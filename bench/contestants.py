@@ -1,5 +1,4 @@
-"""The servers that are measured, each started with the same duty: take mail for anybody from loopback,
-keep it durably, and either hold it (accept) or hand it to one next hop (relay)."""
+"""Our own server as it is measured, the sink that takes what is relayed, and the name server that is asked."""
 
 from __future__ import annotations
 
@@ -7,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from bench.processes import wait_until
 from tests.support.ports import free_port, wait_for_port
-from tests.support.postfix import running_postfix
 
 
 class Contestant(Protocol):
-    name: str
     pid: int
+    """Of the process that all others of it descend from."""
+
     port: int
 
     def queued(self) -> int:
@@ -75,20 +74,19 @@ def name_server() -> Iterator[str]:
 
 
 class _Postroad:
-    name = "postroad"
-
     def __init__(self, folder: Path, port: int, process: subprocess.Popen[bytes]) -> None:
         self._folder = folder
         self.port = port
         self.pid = process.pid
 
     def queued(self) -> int:
-        answer = subprocess.run(
-            [sys.executable, "-m", "postroad.cli", "--config", str(self._folder / "postroad.toml"), "status", "--json"],
-            capture_output=True,
-            check=True,
-        )
-        return sum(json.loads(line).get("queue_messages", 0) for line in answer.stdout.splitlines())
+        """What `status` counts in the stores, asked at the control socket: no process is started for it."""
+        with socket.socket(socket.AF_UNIX) as control:
+            control.settimeout(30)
+            control.connect(str(self._folder / "data" / "run" / "control.sock"))
+            control.sendall(b'{"verb":"status","arguments":{}}\n')
+            answer = json.loads(control.makefile("rb").readline())
+        return sum(report.get("queue_messages", 0) for report in answer["result"])
 
 
 LOOK_UPS_OFF = """\
@@ -141,45 +139,3 @@ exempt = ["127.0.0.0/8"]
         finally:
             process.terminate()
             process.wait(20)
-
-
-class _Postfix:
-    name = "postfix"
-
-    def __init__(self, port: int, pid: int, queued: object) -> None:
-        self.port = port
-        self.pid = pid
-        self._queued = queued
-
-    def queued(self) -> int:
-        return int(self._queued())  # type: ignore[operator]
-
-
-@contextlib.contextmanager
-def _postfix(next_hop: int | None, keeping: dict[str, str]) -> Iterator[Contestant]:
-    """Debian's Postfix with its own defaults for everything that costs durability; `keeping` is how it keeps
-    mail that has no next hop."""
-    handing_on = {"relayhost": f"[127.0.0.1]:{next_hop}", "smtp_destination_concurrency_limit": "20"}
-    settings = {"smtp_tls_security_level": "none", "smtp_bind_address": "", "default_process_limit": "100"}
-    settings |= handing_on if next_hop else keeping
-    with running_postfix(
-        address="127.0.0.1", port=free_port(), hostname="bench.example", settings=settings, processes=100
-    ) as server:
-        yield _Postfix(server.port, server.master_pid(), server.queued)
-
-
-def postfix(next_hop: int | None) -> contextlib.AbstractContextManager[Contestant]:
-    """As it runs in life: its queue manager takes what was accepted, and defers it where there is no next hop."""
-    return _postfix(next_hop, {"defer_transports": "smtp"})
-
-
-def postfix_held(next_hop: int | None) -> contextlib.AbstractContextManager[Contestant]:
-    """All goes into its hold queue, which spares it the queue manager's work: the least that it can do."""
-    restrictions = "check_client_access static:HOLD, permit_mynetworks, reject"
-    return _postfix(next_hop, {"smtpd_recipient_restrictions": restrictions})
-
-
-CONTESTANTS = {"postroad": postroad, "postfix": postfix, "postfix-held": postfix_held}
-"""By name; ours first, as the ratios are ours to theirs."""
-
-__all__ = ["CONTESTANTS", "LOOK_UPS_OFF", "Contestant", "Sink", "name_server", "postroad", "sink", "wait_until"]

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
+from resource import RUSAGE_CHILDREN, getrusage
 
-from bench.contestants import LOOK_UPS_OFF, name_server, postroad
-from bench.processes import cpu_s
+from bench.contestants import LOOK_UPS_OFF, Contestant, name_server, postroad
+from bench.measure import Measurement
+from bench.processes import cpu_s, pss_kib
+from bench.tables import Row
 
-_ROUNDS, _MESSAGES, _SESSIONS = 3, 4000, 20
+_SESSIONS = 20
 _RELAY_DOMAIN = "b.example"
 _STRANGERS = LOOK_UPS_OFF.replace('trusted_networks = ["127.0.0.0/8"]\n', "")
 
 
-def accept_policy() -> None:
+def accept_policy(rounds: int, messages: int) -> Row:
     """A stranger's mail for a domain that we relay, one connection each: all rules off, and as they are by default."""
-    rates: dict[str, list[float]] = {"policy off": [], "default policy": []}
-    costs: dict[str, list[float]] = {name: [] for name in rates}
+    found: dict[str, list[Measurement]] = {"policy off": [], "default policy": []}
     with name_server() as dns:
-        for _ in range(_ROUNDS):
+        for _ in range(rounds):
             for name, policy in (("policy off", _STRANGERS), ("default policy", "")):
                 with postroad(None, dns, policy=policy, relay_domain=_RELAY_DOMAIN) as server:
                     _drive(server.port, 50)
-                    already, cpu, begin = server.queued(), cpu_s(server.pid), time.monotonic()
-                    _drive(server.port, _MESSAGES)
-                    rates[name].append(_MESSAGES / (time.monotonic() - begin))
-                    costs[name].append((cpu_s(server.pid) - cpu) / _MESSAGES * 1000)
-                    assert server.queued() == already + _MESSAGES, "mail is missing"
-    for name, found in rates.items():
-        _report("accept-policy", name, found, costs[name])
+                    found[name].append(_measured(server, messages, lambda count: _timed(server.port, count)))
+                    assert server.queued() == 50 + messages, "mail is missing"
+    return Row(f"accept-policy, {_SESSIONS} sessions", "/s", found)
+
+
+def _timed(port: int, messages: int) -> float:
+    begin = time.monotonic()
+    _drive(port, messages)
+    return time.monotonic() - begin
 
 
 def _drive(port: int, messages: int) -> None:
@@ -39,28 +44,35 @@ def _drive(port: int, messages: int) -> None:
     subprocess.run(["smtp-source", *who, *size, f"127.0.0.1:{port}"], check=True)
 
 
-def accept_tls() -> None:
+def accept_tls(rounds: int, messages: int) -> Row:
     """Our own client in clear, with a handshake for each message, and with one for each session."""
     ways = ("clear", "tls", "tls-reused")
-    rates: dict[str, list[float]] = {way: [] for way in ways}
-    costs: dict[str, list[float]] = {way: [] for way in ways}
+    found: dict[str, list[Measurement]] = {way: [] for way in ways}
+    some = max(1, messages // 2 // _SESSIONS) * _SESSIONS
+
     with postroad(None, policy=_STRANGERS, relay_domain=_RELAY_DOMAIN) as server:
-        for _ in range(_ROUNDS):
+
+        def drive(way: str, count: int) -> float:
+            command = [sys.executable, "-m", "bench.sender", str(server.port), str(count), str(_SESSIONS), way]
+            return float(subprocess.run(command, check=True, capture_output=True).stdout)
+
+        drive("clear", _SESSIONS)
+        for _ in range(rounds):
             for way in ways:
-                messages = _MESSAGES // 2
-                cpu = cpu_s(server.pid)
-                command = [sys.executable, "-m", "bench.sender", str(server.port), str(messages), str(_SESSIONS), way]
-                took = float(subprocess.run(command, check=True, capture_output=True).stdout)
-                rates[way].append(messages / took)
-                costs[way].append((cpu_s(server.pid) - cpu) / messages * 1000)
-        assert server.queued() == _ROUNDS * len(ways) * (_MESSAGES // 2), "mail is missing"
-    for way in ways:
-        _report("accept-tls", way, rates[way], costs[way])
+                found[way].append(_measured(server, some, partial(drive, way)))
+        assert server.queued() == _SESSIONS + rounds * len(ways) * some, "mail is missing"
+    return Row(f"accept-tls, {_SESSIONS} sessions", "/s", found)
 
 
-def _report(what: str, name: str, rates: list[float], costs: list[float]) -> None:
-    print(
-        f"{what:14} {name:15} {statistics.median(rates):8,.0f} per second ({min(rates):,.0f}-{max(rates):,.0f}), "
-        f"{statistics.median(costs):.2f} ms of CPU each",
-        flush=True,
-    )
+def _measured(server: Contestant, messages: int, drive: Callable[[int], float]) -> Measurement:
+    """`drive` gives the seconds that so many messages took."""
+    cpu, tool = cpu_s(server.pid), _tool_s()
+    took = drive(messages)
+    spent, tool_spent = cpu_s(server.pid) - cpu, _tool_s() - tool
+    memory = pss_kib(server.pid) / 1024
+    return Measurement(messages / took, spent / messages * 1000, tool_spent / messages * 1000, memory, messages)
+
+
+def _tool_s() -> float:
+    ended = getrusage(RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime

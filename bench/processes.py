@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def tree(root: int) -> list[int]:
@@ -37,21 +36,14 @@ def cpu_s(root: int) -> float:
     return ticks / _TICKS
 
 
-def memory_mib(root: int) -> float:
-    """Resident memory of the tree."""
-    pages = 0
-    for pid in tree(root):
-        try:
-            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        except (OSError, IndexError):
-            continue
-    return pages * _PAGE / 1_048_576
-
-
 def pss_kib(root: int) -> int:
     """Proportional set size of the tree: memory that processes share counts once for all of them together."""
+    return pss_kib_of(tree(root))
+
+
+def pss_kib_of(pids: list[int]) -> int:
     total = 0
-    for pid in tree(root):
+    for pid in pids:
         try:
             rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
