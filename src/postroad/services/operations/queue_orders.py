@@ -100,10 +100,10 @@ class QueueOrders:
         return await self._end(chosen(arguments), self._act("delete", arguments), _removed)
 
     async def _bounce(self, arguments: PlainObject) -> list[PlainObject]:
-        reason = printable(argument(arguments, "reason", ""))
+        reason = argument(arguments, "reason", "")
         if len(reason) > REASON_CHARACTERS:
             raise OperationFailed(f"the reason is longer than {REASON_CHARACTERS} characters; say it shorter", 2)
-        text = f"{_RETURNED} The reason given: {reason}" if reason else _RETURNED
+        text = f"{_RETURNED} The reason given: {printable(reason)}" if reason else _RETURNED
 
         async def returned(queue: QueueStore, work: Work, act: Acted) -> Settlement:
             return await self._returned(queue, work, act, text)
