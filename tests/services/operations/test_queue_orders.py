@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from postroad.services.operations.operator_verbs import Verbs
-from postroad.services.operations.performer import OperationFailed
+from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.services.operations.queue_orders import QueueOrders, Returning
 from postroad.services.operations.queue_summary import merged
 from postroad.services.operations.schedulers import Schedulers
@@ -128,13 +128,21 @@ def test_an_order_without_a_choice_does_nothing(tmp_path: Path) -> None:
 
 
 def test_the_summaries_of_several_workers_are_added_up() -> None:
-    def line(destination: str, groups: int, **more: object) -> dict[str, object]:
-        empty = {"held": 0, "due": 0, "in_flight": 0, "connections": 0, "limit": 0, "last": "", "held_back_by": ""}
+    def line(destination: str, groups: int, **more: object) -> PlainObject:
+        empty: PlainObject = {
+            "held": 0,
+            "due": 0,
+            "in_flight": 0,
+            "connections": 0,
+            "limit": 0,
+            "last": "",
+            "held_back_by": "",
+        }
         return {"destination": destination, "groups": groups, "oldest": "", "next_attempt": "", **empty, **more}
 
-    totals = {"totals": True, "destinations": 2, "groups": 5, "held": 0, "due": 1}
-    one = [line("domain:b.example", 2, oldest="2026-11-23T12:00:00Z", last="451 later"), totals]
-    two = [
+    totals: PlainObject = {"totals": True, "destinations": 2, "groups": 5, "held": 0, "due": 1}
+    one: list[PlainObject] = [line("domain:b.example", 2, oldest="2026-11-23T12:00:00Z", last="451 later"), totals]
+    two: list[PlainObject] = [
         line("domain:c.example", 3),
         line("domain:b.example", 2, oldest="2026-11-22T12:00:00Z", held_back_by="offline"),
         totals,

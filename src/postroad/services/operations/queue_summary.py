@@ -68,7 +68,7 @@ class QueueSummaryOperations:
         orders = self._directory.standing_orders()
         offline = self._configured_offline or any(order.kind is OrderKind.OFFLINE for order in orders)
         paused = {order.subject: order.by for order in orders if order.kind is OrderKind.PAUSE}
-        lines = [_figures(line) for line in self._schedulers.snapshot() if line["destination"] in stored]
+        lines: list[PlainObject] = []
         for name in list(paused)[:limit]:
             if destination in ("", name):
                 by = f" by {paused[name]}" if paused[name] else ""
@@ -76,7 +76,7 @@ class QueueSummaryOperations:
         if offline:
             away = (name for name in stored if Destination.parse(name).kind not in _HERE)
             lines[:0] = [{**_empty(name), "held_back_by": "offline"} for name in away]
-        return lines
+        return lines + [_figures(line) for line in self._schedulers.snapshot() if line["destination"] in stored]
 
 
 def merged(answers: Iterable[Iterable[PlainObject]], limit: int) -> list[PlainObject]:
