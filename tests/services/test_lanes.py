@@ -139,6 +139,23 @@ def test_dead_sites_and_a_message_to_thousands_of_domains_keep_a_new_letter_wait
     play(scene)
 
 
+def test_a_lane_that_serves_ever_new_domains_remembers_only_so_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatcher, "WAYS_REMEMBERED", 10)
+
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            peer = hosted(town, 100)
+            for number in range(100):
+                await town.send(ANN, f"bob@d{number}.example")
+                assert len(town.delivery._outlets.lanes._names) <= 10
+            await town.queue_is_empty()
+            assert len(peer.recipients) == 100
+
+    play(scene)
+
+
 # ---- learning ------------------------------------------------------------------------------------
 
 

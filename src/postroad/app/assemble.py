@@ -13,7 +13,7 @@ import asyncio
 import os
 import pwd
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -165,6 +165,7 @@ async def open_transport(
                     lambda: _facts_of(reception),
                     lambda: {"messages_accepted": reception.messages, "disk_free_bytes": disk.free_bytes()},
                     lambda: {"destinations": [line for service in services for line in service.delivery.snapshot()]},
+                    lambda: _off_line(services),
                 ),
                 slower_facts=(waiting.facts,),
                 administration=administration,
@@ -211,6 +212,12 @@ async def open_access(
         opened.push_async_callback(pop3.stop, STOP_GRACE_S)
         await _open_doors(opened, network, pop3, doors)
         yield Node(operator_of(shared, name, None, facts=(lambda: _facts_of(pop3),)))
+
+
+def _off_line(services: Sequence[ShardService]) -> PlainObject:
+    """Why nothing is sent out, where nothing is."""
+    words = next((service.delivery.offline.words for service in services if service.delivery.offline.words), "")
+    return {"offline": words} if words else {}
 
 
 def _accepted_by(service: ShardService) -> Callable[[NewMessage], None]:

@@ -27,7 +27,7 @@ from postroad.services.parcel import LaneKey, Parcel
 from postroad.services.turns import Turns
 from postroad.services.ways import Way, Ways
 from postroad.vocabulary.destination import Destination
-from postroad.vocabulary.limits import ATTEMPTS_AT_ONCE, BUDGET_AGAIN_S, WAY_LIFETIME_S
+from postroad.vocabulary.limits import ATTEMPTS_AT_ONCE, BUDGET_AGAIN_S, WAY_LIFETIME_S, WAYS_REMEMBERED
 from postroad.vocabulary.outcome import Fate
 
 
@@ -188,9 +188,17 @@ class Dispatcher:
                 return
             lane = self._lanes[key] = Lane(way, name, self._parts.connections_each, self)
         lane.way = way
+        if len(self._names) >= WAYS_REMEMBERED:
+            self._forget_names()
         lane.names.add(name)
         self._names[name] = _Entry(lane, self.now_s() + WAY_LIFETIME_S)
         self._line_up(lane, parcel)
+
+    def _forget_names(self) -> None:
+        """A lane that is never without work may have served any number of domains; `ways` still knows the last."""
+        self._names.clear()
+        for lane in self._lanes.values():
+            lane.names.clear()
 
     def _line_up(self, lane: Lane, parcel: Parcel) -> None:
         lane.waiting.add(parcel)
