@@ -49,7 +49,9 @@ def main() -> int:
             return 69
     table = markdown(rows)
     print(f"\n{table}")
-    if options.write:
+    if failed:
+        print(f"could not be counted: {'; '.join(failed)}", file=sys.stderr)
+    elif options.write:
         write(table)
     return 0 if not failed and all(row.is_good for row in rows) else 1
 
@@ -63,8 +65,8 @@ def run(faults: Sequence[Fault], folder: Path, library: Path, every: int, jobs: 
         try:
             row, said = fault(folder / f"{number:02d}", library, every)
         except Exception as error:  # one fault that cannot be played must not hide what the others show
-            failed.append(f"{type(error).__name__}: {error}")
-            print(f"broken off: {failed[-1]}", flush=True)
+            failed.append(f"{type(error).__name__}: {error}".splitlines()[0])
+            print(f"broken off: {type(error).__name__}: {error}", flush=True)
             return None
         print(f"{_shown(row)} ({said}; {time.monotonic() - began:.0f} s)", flush=True)
         return row
