@@ -18,9 +18,9 @@ from faults.peer import Trick
 from faults.shim import Call, Kind, build
 from faults.torn import tear, unsynced, unsynced_names
 from faults.tricks import CUTS, ENDLESS, HANGS, OUT_OF_STEP, REFUSALS, tricks
-from faults.walks import FAILURES, WALKS, Failure, Walk, failures, kills, torn
+from faults.walks import FAILURES, WALKS, Failure, failures, kills, torn
 
-pytestmark = [pytest.mark.peer("cc"), pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.peer("cc")
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +41,8 @@ def is_good(row: Row) -> bool:
 # ---- running servers -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("walk", [WALKS[0], WALKS[3]], ids=["mailbox", "relay"])
-def test_a_server_killed_at_a_call_of_the_system_loses_nothing(tmp_path: Path, library: Path, walk: Walk) -> None:
-    assert is_good(kills(tmp_path / "lab", library, walk, every=30)[0])
+def test_a_server_killed_at_a_call_of_the_system_loses_nothing(tmp_path: Path, library: Path) -> None:
+    assert is_good(kills(tmp_path / "lab", library, WALKS[3], every=30)[0])
 
 
 def test_a_power_cut_that_takes_what_was_not_synced_loses_nothing(tmp_path: Path, library: Path) -> None:
