@@ -1,0 +1,48 @@
+"""The queue's questions are answered out of indexes, however long it is: what SQLite plans to do for them."""
+
+from __future__ import annotations
+
+import apsw
+import pytest
+
+from postroad.storage.sqlite import queue_reads, queue_summary
+from postroad.storage.sqlite.queue_store import QUEUE
+
+
+@pytest.fixture
+def connection() -> apsw.Connection:
+    connection = apsw.Connection(":memory:")
+    for _, sql in sorted(QUEUE.migrations().items()):
+        connection.execute(sql)
+    return connection
+
+
+def plan(connection: apsw.Connection, sql: str, *values: object) -> list[str]:
+    return [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+
+def test_what_is_due_is_read_off_one_index_in_its_order(connection: apsw.Connection) -> None:
+    steps = plan(connection, queue_reads._DUE, 1)
+    assert steps == ["SEARCH recipient_group USING COVERING INDEX recipient_group_due (due_at<?)"]
+
+
+def test_a_group_and_its_message_are_found_by_their_keys(connection: apsw.Connection) -> None:
+    assert all(step.startswith("SEARCH") for step in plan(connection, queue_reads._WORK, 1, "x"))
+
+
+def test_a_page_of_the_queue_is_read_in_the_order_of_its_key(connection: apsw.Connection) -> None:
+    steps = plan(connection, queue_reads._ENTRIES, 1, "x", 9, 9, "", None, 5)
+    assert [step.split()[0] for step in steps] == ["SEARCH", "SEARCH"]
+
+
+def test_the_summary_reads_no_table_but_for_what_it_gives_out(connection: apsw.Connection) -> None:
+    steps = plan(connection, queue_summary._SUMMARY, 1, "", 5)
+    tables = [step for step in steps if "recipient_group" in step]
+    assert tables == [
+        "SCAN recipient_group USING COVERING INDEX recipient_group_due",
+        "SCAN recipient_group USING COVERING INDEX recipient_group_held",
+    ]
+    assert [step for step in steps if step.startswith("SEARCH")] == [
+        "SEARCH g USING PRIMARY KEY (message=? AND destination=?)",
+        "SEARCH m USING INTEGER PRIMARY KEY (rowid=?)",
+    ]
