@@ -4,10 +4,10 @@ from pathlib import Path
 
 from postroad.contracts.directory import Directory
 from postroad.storage.sqlite.directory_store import SqliteDirectory
-from tests.contract.directory_contract import DirectoryContract
+from tests.contract.directory_aliases_contract import DirectoryAliasesContract
 
 
-class TestSqliteDirectory(DirectoryContract):
+class TestSqliteDirectory(DirectoryAliasesContract):
     now_s = 0.0
     direct = False
 

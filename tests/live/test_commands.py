@@ -35,9 +35,15 @@ COMMANDS = (
     ("account", "disable"),
     ("account", "grant"),
     ("account", "limit"),
+    ("account", "name"),
+    ("account", "forward"),
+    ("account", "vacation"),
     ("domain", "add"),
     ("domain", "remove"),
     ("domain", "list"),
+    ("alias", "add"),
+    ("alias", "remove"),
+    ("alias", "list"),
     ("send",),
     ("sendmail",),
     ("read",),
@@ -236,8 +242,60 @@ def test_an_account_from_its_first_day_to_its_last(house: House) -> None:
     (revoked,) = server.ask("account", "grant", "--revoke", "dan@here.example", "office@here.example")
     assert revoked["grants"] == []
     (removed,) = server.ask("account", "remove", "dan@here.example")
-    assert removed == {"address": "dan@here.example", "removed": True, "messages_removed": 0}
+    assert removed == {
+        "address": "dan@here.example",
+        "removed": True,
+        "messages_removed": 0,
+        "still_leading_there": [],
+    }
     assert "there is no account" in house.fails(1, "account", "remove", "dan@here.example")
+
+
+def test_an_alias_from_its_first_day_to_its_last(house: House) -> None:
+    assert "no aliases yet" in house.said("alias", "list")
+    assert house.said("alias", "add", "team@here.example", ANN, EVE) == f"team@here.example leads to {ANN}, {EVE}\n"
+    (added,) = house.server.ask("alias", "add", "all@here.example", "team@here.example", BOB)
+    assert added["targets"] == ["team@here.example", BOB]
+    assert added["leads_to"] == [BOB, ANN, EVE]
+    assert [each["address"] for each in house.server.ask("alias", "list", "here.example")] == [
+        "all@here.example",
+        "team@here.example",
+    ]
+    assert f"{ANN}, {EVE}" in house.said("alias", "list", "team@here.example")
+    assert (
+        "there is no nobody@here.example here"
+        in house.fails(1, "alias", "add", "x@here.example", "nobody@here.example").lower()
+    )
+    assert "circle" in house.fails(1, "alias", "add", "team@here.example", "all@here.example")
+    assert "is an account" in house.fails(1, "alias", "add", ANN, BOB)
+    assert "no local domain" in house.fails(1, "alias", "add", "x@away.example", BOB)
+    assert "is an alias" in house.fails(1, "account", "add", "team@here.example", "--password-stdin", given=b"abcdefgh")
+    assert "is no address" in house.fails(2, "alias", "add", "x@here.example", "not an address")
+    assert house.said("alias", "remove", "team@here.example", EVE) == f"team@here.example leads to {ANN}\n"
+    assert house.said("alias", "add", "@here.example", BOB) == f"@here.example leads to {BOB}\n"
+    for name in ("all@here.example", "team@here.example", "@here.example"):
+        assert house.said("alias", "remove", name) == f"{name} is removed\n"
+    assert "there is no alias" in house.fails(1, "alias", "remove", "team@here.example").lower()
+
+
+def test_what_becomes_of_a_users_mail_can_be_changed(house: House) -> None:
+    (named,) = house.server.ask("account", "name", BOB, "Bob B.")
+    assert named["display_name"] == "Bob B."
+    assert house.said("account", "forward", BOB, EVE, "--no-copy") == f"{BOB} forwards to {EVE} and keeps no copy\n"
+    assert "circle" in house.fails(1, "account", "forward", BOB, BOB)
+    assert "--off" in house.fails(2, "account", "forward", BOB)
+    assert house.said("account", "forward", BOB, "--off") == f"{BOB} forwards no more\n"
+    (away,) = house.server.ask("account", "vacation", BOB, "--text", "Away.", "--days", "3", "--until", "2031-01-31")
+    assert (away["vacation"]["text"], away["vacation"]["days"]) == ("Away.", 3)
+    assert " away " in house.said("account", "list")
+    assert "no date" in house.fails(2, "account", "vacation", BOB, "--text", "Away.", "--until", "soon")
+    assert "--text" in house.fails(2, "account", "vacation", BOB)
+    assert house.said("account", "vacation", BOB, "--off") == f"{BOB} answers no more\n"
+    (bob,) = house.server.ask("account", "limit", BOB, "--quota", "2G")
+    assert bob["quota_bytes"] == 2 * 1024**3
+    (bob,) = house.server.ask("account", "limit", BOB, "--quota", "default")
+    assert bob["quota_bytes"] is None
+    assert (bob["forward_to"], bob["keeps_copy"], bob["vacation"]) == ([], True, None)
 
 
 def logs_in(house: House, address: str, password: str, *, expected: bool = True) -> bool:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "status": "status",
     "account": "account",
     "domain": "domain",
+    "alias": "alias",
     "send": "send",
     "sendmail": "send",
     "read": "read",

@@ -83,6 +83,15 @@ def _moved(step: PlainObject) -> Iterator[str]:
     yield f"the configuration changed: from {step['destination']} to {', '.join(step['to'])}"
 
 
+def _expanded(step: PlainObject) -> Iterator[str]:
+    yield f"{step['address']} leads to {', '.join(step['to'])}"
+
+
+def _answered(step: PlainObject) -> Iterator[str]:
+    yield f"this is the notice of absence of {step['account']}, about {step['about']}"
+    yield f"to {step['to']}"
+
+
 def _fetched(step: PlainObject) -> Iterator[str]:
     address, port = step["remote"]
     done = "removed from the mailbox of" if step["removed"] else "fetched by"
@@ -132,6 +141,8 @@ _TELLERS: dict[str, Callable[[PlainObject], Iterator[str]]] = {
     "notified": _notified,
     "attempted": _attempted,
     "moved": _moved,
+    "expanded": _expanded,
+    "answered": _answered,
     "fetched": _fetched,
     "read": _read,
     "refused": _refused,

@@ -45,6 +45,12 @@ _MAY_RELAY = let_through("relay", "this client may relay")
 # RFC 3463 section 3.2: 5.1.1 bad destination mailbox; section 3.3: 5.2.1 mailbox disabled.
 _UNKNOWN = refused("recipient", "no such mailbox", 550, "5.1.1", "No such mailbox here")
 _DISABLED = refused("recipient", "the account is disabled", 550, "5.2.1", "This mailbox is disabled")
+# RFC 3463 section 3.3: 5.2.4 for what an address leads to.
+LEADS_NOWHERE = refused("recipient", "the alias leads nowhere", 550, "5.2.4", "This address leads nowhere")
+# RFC 5321 section 4.5.3.1.10.
+LEADS_TO_TOO_MANY = refused(
+    "recipient", "the aliases lead to too many", 452, "4.5.3", "Too many recipients behind the aliases given"
+)
 _RELAY_DENIED = refused(
     "relay", "not a domain of ours, and the client may not relay", 550, "5.7.1", "Relay access denied"
 )

@@ -17,11 +17,12 @@ from postroad.vocabulary.story import Verdict
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """One user of ours."""
+    """One user of ours, or one alias with the addresses it names: those alone, not where they lead in turn."""
 
     address: Mailbox
     name: str
     state: AccountState
+    members: tuple[Mailbox, ...] = ()
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -52,10 +53,20 @@ def judge_verify(asked: Asked, *, may_ask: bool) -> Ruling:
 
 
 def judge_expand(asked: Asked, *, may_ask: bool) -> Ruling:
-    """The answer to EXPN: the members. A user is a list of one."""
+    """The answer to EXPN: the members. A user is a list of one, unless mail for it goes elsewhere."""
     if not may_ask:
         return _CANNOT_EXPAND
-    return _refusal(asked, _EXPAND_SYNTAX, _CANNOT_EXPAND) or _told("expn", asked.found[0])
+    refusal = _refusal(asked, _EXPAND_SYNTAX, _CANNOT_EXPAND)
+    if refusal is not None:
+        return refusal
+    members = asked.found[0].members
+    return _members(members) if members else _told("expn", asked.found[0])
+
+
+def _members(members: tuple[Mailbox, ...]) -> Ruling:
+    """RFC 5321 section 3.5.2: a line for each; there are ALIAS_TARGETS at most."""
+    lines = tuple(f"<{printable(str(member))}>" for member in members)
+    return Ruling(Verdict("expn", "pass", "told"), Reply(250, lines, EnhancedStatus(2, 1, 5)))
 
 
 def _refusal(asked: Asked, syntax: Ruling, elsewhere: Ruling) -> Ruling | None:

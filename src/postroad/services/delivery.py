@@ -19,13 +19,13 @@ from msgspec import structs
 
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import NewMessage, Settlement, Work
-from postroad.rules.expansion import expand
+from postroad.rules.expansion import Expansion, expand
 from postroad.rules.routing import group_recipients, split_moved
 from postroad.services.delivery_parts import DeliveryPlan, DeliveryWorld, DestinationFigures
 from postroad.services.dispatcher import ConnectionBudget
 from postroad.services.in_hand import InHand
 from postroad.services.lanes import Errors
-from postroad.services.leads import leads_in
+from postroad.services.leads import expanded_facts, leads_in
 from postroad.services.offline import Offline
 from postroad.services.outlets import HERE, Ends, Outlets
 from postroad.services.parcel import GroupKey, Parcel, earliest
@@ -39,7 +39,7 @@ from postroad.vocabulary.limits import (
 )
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.queue_id import QueueId
-from postroad.vocabulary.story import Entry, Moved
+from postroad.vocabulary.story import Entry, Fact, Moved
 
 __all__ = ["Delivery", "DeliveryPlan", "DeliveryWorld"]
 
@@ -307,13 +307,15 @@ class Delivery:
         """Take up a group, unless the configuration has changed and some of it goes another way now."""
         try:
             # An alias that stands in a group: it was none, or not here, when the message came.
-            everybody = expand(work.recipients, self._lead_of).recipients
-            staying, moved = split_moved(work.destination, everybody, self._world.directory.domain, self._settings)
+            expansion = expand(work.recipients, self._lead_of)
+            staying, moved = split_moved(
+                work.destination, expansion.recipients, self._world.directory.domain, self._settings
+            )
         except Exception as error:
             # One message that cannot be routed anew must not stop all the others: it goes the way it was to go.
             if not isinstance(error, StoreUnavailable):
                 self._errors(f"the way of {work.queue_id}", error)
-            staying, moved = work.recipients, ()
+            expansion, staying, moved = Expansion(work.recipients), work.recipients, ()
         parcel = Parcel(work)
         release_at = work.envelope.release_at
         if release_at is not None and release_at > self._world.clock.now():
@@ -326,7 +328,10 @@ class Delivery:
             return
         self._in_hand.add(parcel)
         now = self._world.clock.now()
-        fact = Moved(at=now, destination=str(work.destination), to=tuple(str(group.destination) for group in moved))
+        facts: tuple[Fact, ...] = expanded_facts(expansion, now)
+        if moved:
+            to = tuple(str(group.destination) for group in moved)
+            facts += (Moved(at=now, destination=str(work.destination), to=to),)
         self._outlets.settling.write(
             parcel,
             Settlement(
@@ -338,7 +343,7 @@ class Delivery:
                 attempts=work.attempts,
                 warned=work.warned,
                 moved=moved,
-                story=Entry(work.queue_id, (work.queue_id,), (fact,)),
+                story=Entry(work.queue_id, (work.queue_id,), facts),
             ),
         )
 

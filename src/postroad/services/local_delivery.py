@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from postroad.contracts.directory import Directory
+from postroad.contracts.directory import Account, Alias, Directory
 from postroad.contracts.errors import NoSuchMailbox
 from postroad.contracts.mailbox_store import Delivery, MailboxStore
 from postroad.contracts.queue_store import QueueStore
@@ -28,6 +28,8 @@ from postroad.vocabulary.outcome import Fate, Outcome
 _DELIVERED = EnhancedStatus(2, 0, 0)
 _NO_SUCH_USER = EnhancedStatus(5, 1, 1)
 _DISABLED = EnhancedStatus(5, 2, 1)
+_LEADS_NOWHERE = EnhancedStatus(5, 2, 4)
+_NOWHERE = "The alias leads round in a circle, or to too many addresses; its administrator has to mend it."
 _FOR_MAILBOXES = Ask(from_binary=True, eight_bit_may_stay=True)
 
 
@@ -62,7 +64,14 @@ class LocalDelivery(StoreLane):
         recipients, parcel.unsent = parcel.unsent, ()
         for recipient in recipients:
             try:
-                account = self._directory.account(recipient.forward_path)
+                account = self._directory.recipient(recipient.forward_path)
+                if not isinstance(account, Account) and recipient.expanded:
+                    # RFC 3461 section 5.2.7.3: this recipient stands here to have that reported.
+                    self.note(parcel, Outcome(recipient, Fate.EXPANDED, _DELIVERED, "The alias was followed."))
+                    continue
+                if isinstance(account, Alias):
+                    self.note(parcel, _failure(recipient, _LEADS_NOWHERE, _NOWHERE))
+                    continue
                 if account is None:
                     self.note(parcel, _failure(recipient, _NO_SUCH_USER, "There is no such user here (any more)."))
                     continue

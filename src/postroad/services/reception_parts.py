@@ -24,6 +24,7 @@ from postroad.services.client_screen import ScreenPlan
 from postroad.services.doorkeeper import AccountSessions
 from postroad.services.errands import Errands
 from postroad.services.holds import Holds
+from postroad.services.leads import leads_in
 from postroad.services.shared_limits import Guess, SharedLimits
 from postroad.services.terminals import Terminals
 from postroad.vocabulary.envelope import Recipient
@@ -101,6 +102,7 @@ class Desk:
         self.limits = settings.limits
         self.queue = stores.queue
         self.directory = stores.directory
+        self.lead_of = leads_in(stores.directory)
         self.ledger = stores.ledger
         self.clock = around.clock
         self.network = around.network

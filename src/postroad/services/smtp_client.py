@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from postroad.contracts.directory import Account
+from postroad.contracts.directory import Account, Alias
 from postroad.rules.client_policy import Finding
 from postroad.services.client_screen import ClientScreen
 from postroad.services.reception_parts import Desk
-from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.address import Mailbox, ReversePath
 from postroad.vocabulary.endpoint import Endpoint, PeerFacts, TlsFacts
 from postroad.vocabulary.listener import ListenerRole
 
@@ -136,13 +136,24 @@ class SmtpClient:
             account = self._desk.directory.account(Mailbox(local_part.strip('"'), domain))
         return None if account is None or account.disabled else account
 
-    def allowed_senders(self) -> frozenset[str]:
+    def allowed_senders(self, asked: ReversePath = None) -> frozenset[str]:
         """Keys of the addresses that the client's account may use: its own and those granted to it, as the
-        directory has them now; none when the account is gone or disabled. Raises StoreUnavailable."""
+        directory has them now; none when the account is gone or disabled. The one that is `asked` for is among them
+        also where mail for it comes to the account: a sub-address, an alias that names the account, the address of a
+        postmaster. Raises StoreUnavailable."""
         account = self.record()
         if account is None:
             return frozenset()
         if account is not self._allowed_of:
             self._allowed_of = account
             self._allowed = frozenset([account.address.key(), *(each.key() for each in account.grants)])
+        if asked is not None and asked.key() not in self._allowed and self._comes_to(account, asked):
+            return self._allowed | {asked.key()}
         return self._allowed
+
+    def _comes_to(self, account: Account, address: Mailbox) -> bool:
+        """An account that forwards its mail does not lend its name."""
+        found = self._desk.directory.recipient(address)
+        if isinstance(found, Alias):
+            return any(target.key() == account.address.key() for target in found.targets)
+        return found is not None and found.id == account.id

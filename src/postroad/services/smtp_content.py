@@ -175,6 +175,7 @@ class SmtpContent:
             role=self._client.role,
             peer=self._client.facts(),
             routing=desk.onward.routing,
+            lead_of=desk.lead_of,
             verdicts=() if self.screen is None else self.screen.verdicts(),
         )
         committed = desk.queue.accept(message)

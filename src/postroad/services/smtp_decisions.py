@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from postroad.contracts.directory import Account, DomainKind
+from postroad.contracts.directory import Account, DomainKind, Found
 from postroad.contracts.errors import StoreUnavailable
 from postroad.message.trace import address_literal
 from postroad.rules import acceptance, client_policy
 from postroad.rules.acceptance import AccountState, Place
+from postroad.rules.expansion import where_it_leads
 from postroad.rules.ruling import Ruling
 from postroad.services.answers import Answer, Identified, Pending, Plain
 from postroad.services.front_end import FrontEnd, Readmit
@@ -28,6 +29,7 @@ from postroad.vocabulary.address import Mailbox, ReversePath, path_text
 from postroad.vocabulary.envelope import Recipient, Way
 from postroad.vocabulary.limits import (
     DISK_RESERVE_BYTES,
+    EXPANDED_RECIPIENTS,
 )
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.story import Verdict
@@ -132,12 +134,12 @@ class SmtpDecisions:
         desk, client = self._desk, self.client
         if client.role is ListenerRole.LOCAL:
             local = path is not None and _is_local(desk, path.domain)
-            allowed = client.allowed_senders()
+            allowed = client.allowed_senders(path)
             return acceptance.judge_unix_sender(path, client.unix_user, client.trusted, desk.hostname, allowed, local)
         if client.account or client.role.is_submission:
             # An account that was closed since its login is no login any more, not even for the null reverse-path.
             account = client.account if client.record() is not None else ""
-            return acceptance.judge_submission_sender(path, account, client.allowed_senders())
+            return acceptance.judge_submission_sender(path, account, client.allowed_senders(path))
         if desk.blocks_senders:
             blocked = acceptance.judge_blocked_sender(path, desk.blocked_addresses, desk.blocked_domains)
             if blocked is not None:
@@ -156,53 +158,62 @@ class SmtpDecisions:
             if ruling is not None:
                 return self.refusals.refuse("RCPT", str(event.forward_path), ruling, event.forward_path)
             transaction.screened = True
-        path, place, account = self._find(event.forward_path)
+        path, place, found = self._find(event.forward_path)
         client = self.client
         may_relay = not client.is_stranger and client.role is not ListenerRole.PICKUP
-        ruling = acceptance.judge_recipient(path.local_part, place, _state_of(account), may_relay)
+        ruling = acceptance.judge_recipient(path.local_part, place, _state_of(found), may_relay)
         if ruling.reply is not None:
             return self.refusals.refuse_guess("RCPT", str(event.forward_path), ruling, event.forward_path)
         if transaction.sender.way is not Way.MAIL:
+            account = found if isinstance(found, Account) else None
             verdict = self.content.ways.judge_recipient(transaction.sender.way, account)
             if isinstance(verdict, Ruling):
                 return self.refusals.refuse("RCPT", str(event.forward_path), verdict, event.forward_path)
             if verdict is not None:
-                return Pending(verdict, lambda done: self._active(event, path, account, ruling, done.result()))
-        return self._add(event, path, account, ruling)
+                return Pending(verdict, lambda done: self._active(event, path, found, ruling, done.result()))
+        return self._add(event, path, found, ruling)
 
     def _active(
-        self, event: RecipientGiven, path: Mailbox, account: Account | None, ruling: Ruling, active: bool
+        self, event: RecipientGiven, path: Mailbox, found: Found | None, ruling: Ruling, active: bool
     ) -> Answer:
         if active:
-            return self._add(event, path, account, ruling)
+            return self._add(event, path, found, ruling)
         return self.refusals.refuse("RCPT", str(event.forward_path), self.content.ways.not_active(), event.forward_path)
 
-    def _add(self, event: RecipientGiven, path: Mailbox, account: Account | None, ruling: Ruling) -> Answer:
+    def _add(self, event: RecipientGiven, path: Mailbox, found: Found | None, ruling: Ruling) -> Answer:
         transaction = self.content.under_way()
-        identity = path.key() if account is not None else path
+        identity = path.key() if found is not None else path
         if transaction.has(identity):
             return Plain.ACCEPT
+        lead = None if found is None else self._desk.lead_of(path)
+        led_to = 0 if lead is None else len(where_it_leads(path, self._desk.lead_of))
+        if lead is not None and not led_to:
+            return self.refusals.refuse("RCPT", str(event.forward_path), acceptance.LEADS_NOWHERE, event.forward_path)
+        if transaction.led_to + led_to > EXPANDED_RECIPIENTS:
+            ruling = acceptance.LEADS_TO_TOO_MANY
+            return self.refusals.refuse("RCPT", str(event.forward_path), ruling, event.forward_path)
         waiting = transaction.tab.wanting() if transaction.tab is not None else None
         if waiting is not None:
-            return Pending(waiting, lambda _: self._add(event, path, account, ruling))
+            return Pending(waiting, lambda _: self._add(event, path, found, ruling))
         over = transaction.tab.add_recipient() if transaction.tab is not None else None
         if over is not None:
             return self.refusals.refuse("RCPT", str(event.forward_path), over, event.forward_path)
+        transaction.led_to += led_to
         transaction.add(identity, Recipient(path, event.notify, event.original))
         transaction.note(ruling.verdict)
         return Plain.ACCEPT
 
-    def _find(self, path: Mailbox) -> tuple[Mailbox, Place, Account | None]:
+    def _find(self, path: Mailbox) -> tuple[Mailbox, Place, Found | None]:
         """The forward-path as we deliver to it, where that is, and whose it is if it is here."""
         directory = self._desk.directory
         if not path.domain or (path.is_literal and self._is_our_address(path.domain)):
             # RFC 5321 section 4.5.1; delivered as the bare name, which the directory leads to somebody.
             bare = Mailbox(path.local_part, "")
-            return bare, Place.OUR_ADDRESS, directory.account(bare)
+            return bare, Place.OUR_ADDRESS, directory.recipient(bare)
         domain = directory.domain(path.domain)
         if domain is None or domain.kind is DomainKind.RELAY:
             return path, self._place_elsewhere(path.domain, relayed=domain is not None), None
-        return path, Place.HERE, directory.account(path)
+        return path, Place.HERE, directory.recipient(path)
 
     def _place_elsewhere(self, domain: str, *, relayed: bool) -> Place:
         """What was fetched for us is for mailboxes here: nothing of it goes on."""
@@ -250,10 +261,10 @@ _DECISIONS: dict[type, Callable[[SmtpDecisions, Any], Answer]] = {
 }
 
 
-def _state_of(account: Account | None) -> AccountState:
-    if account is None:
+def _state_of(found: Found | None) -> AccountState:
+    if found is None:
         return AccountState.UNKNOWN
-    return AccountState.DISABLED if account.disabled else AccountState.THERE
+    return AccountState.DISABLED if isinstance(found, Account) and found.disabled else AccountState.THERE
 
 
 def _is_local(desk: Desk, domain: str) -> bool:

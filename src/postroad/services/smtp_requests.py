@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 
-from postroad.contracts.directory import Account, DomainKind
+from postroad.contracts.directory import Alias, DomainKind, Found
 from postroad.contracts.errors import StoreUnavailable
 from postroad.rules import directory_requests, hold_requests
 from postroad.rules.acceptance import AccountState
@@ -59,18 +59,25 @@ class SmtpRequests:
             known = directory.domain(domain.lower())
             if known is None or known.kind is not DomainKind.LOCAL:
                 return Asked(here=False, may_relay=not self._client.is_stranger)
-            return Asked(_listed(directory.account(Mailbox(local_part, domain.lower()))))
+            return Asked(_listed(directory.recipient(Mailbox(local_part, domain.lower()))))
         name = domain if not at else ""
         if not name:
             return Asked(understood=False)
         found = (
-            directory.account(Mailbox(name, known.name))
+            directory.recipient(Mailbox(name, known.name))
             for known in directory.domains()
             if known.kind is DomainKind.LOCAL
         )
-        # The directory answers for postmaster of every domain; a user is listed once.
-        accounts = {account.id: account for account in found if account is not None}
-        return Asked(tuple(one for account in accounts.values() for one in _listed(account)))
+        # The directory answers for postmaster of every domain; a user is listed once. A catch-all is nobody's name.
+        known_here = {one.address.key(): one for one in found if one is not None}
+        return Asked(
+            tuple(
+                one
+                for each in known_here.values()
+                if not (isinstance(each, Alias) and each.is_catch_all)
+                for one in _listed(each)
+            )
+        )
 
     # ---- waiting mail ----------------------------------------------------------------------------
 
@@ -111,8 +118,11 @@ class SmtpRequests:
         return answer
 
 
-def _listed(account: Account | None) -> tuple[Listed, ...]:
-    if account is None:
+def _listed(found: Found | None) -> tuple[Listed, ...]:
+    if found is None:
         return ()
-    state = AccountState.DISABLED if account.disabled else AccountState.THERE
-    return (Listed(account.address, account.display_name, state),)
+    if isinstance(found, Alias):
+        return (Listed(found.address, "", AccountState.THERE, found.targets),)
+    state = AccountState.DISABLED if found.disabled else AccountState.THERE
+    own = (found.address,) if found.keeps_copy and found.forward_to else ()
+    return (Listed(found.address, found.display_name, state, (*own, *found.forward_to)),)

@@ -66,8 +66,8 @@ class SmtpWays:
         return self._desk.errands.start(self._terminals.show(message, addresses))
 
     def _account_of(self, recipient: Recipient) -> str:
-        account = self._desk.directory.account(recipient.forward_path)
-        return "" if account is None else account.address.key()
+        found = self._desk.directory.recipient(recipient.forward_path)
+        return found.address.key() if isinstance(found, Account) else ""
 
     def to_mailboxes(
         self, transaction: Transaction, content: bytes | StoredContent, shown: frozenset[str]

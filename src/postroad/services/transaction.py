@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 
 from postroad.contracts.queue_store import NewMessage, StoredContent
 from postroad.rules.deliver_by import deadline_of
+from postroad.rules.expansion import LeadOf, expand
 from postroad.services.account_usage import Tab
 from postroad.services.content_intake import ContentIntake
+from postroad.services.leads import expanded_facts
 from postroad.vocabulary.address import Mailbox, path_text
 from postroad.vocabulary.endpoint import PeerFacts
 from postroad.vocabulary.envelope import BodyType, Envelope, Recipient
 from postroad.vocabulary.limits import VERDICTS_KEPT
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.outcome import Group
-from postroad.vocabulary.story import Entry, Received, Verdict
+from postroad.vocabulary.story import Entry, Fact, Received, Verdict
 from postroad.wire.smtp.events import SenderGiven
 
 
@@ -34,11 +36,13 @@ def is_held_too_long(sender: SenderGiven, at: datetime) -> bool:
 class Transaction:
     """From MAIL to the answer to the end of the data."""
 
-    __slots__ = ("_seen", "intake", "recipients", "screened", "sender", "tab", "verdicts")
+    __slots__ = ("_seen", "intake", "led_to", "recipients", "screened", "sender", "tab", "verdicts")
 
     def __init__(self, sender: SenderGiven, verdict: Verdict) -> None:
         self.sender = sender
         self.recipients: list[Recipient] = []
+        self.led_to = 0
+        """Addresses that aliases among the recipients lead to."""
         self.verdicts: list[Verdict] = [verdict]
         self.screened = False
         """The rules about the client let it through."""
@@ -71,6 +75,7 @@ class Transaction:
         role: ListenerRole,
         peer: PeerFacts,
         routing: Callable[[tuple[Recipient, ...]], tuple[Group, ...]],
+        lead_of: LeadOf,
         verdicts: tuple[Verdict, ...],
     ) -> NewMessage:
         """The message as the queue takes it, and the fact that tells of it."""
@@ -97,6 +102,9 @@ class Transaction:
             size_bytes=len(content) if isinstance(content, bytes) else content.size_bytes,
             verdicts=(*self.verdicts, *verdicts),
         )
+        expansion = expand(recipients, lead_of)
+        keys += (end.key() for each in expansion.followed for end in each.to)
+        facts: tuple[Fact, ...] = (received, *expanded_facts(expansion, at))
         return NewMessage(
             queue_id=intake.queue_id,
             envelope=Envelope(
@@ -113,9 +121,9 @@ class Transaction:
                 sender.way,
             ),
             content=content,
-            groups=routing(recipients),
+            groups=routing(expansion.recipients),
             queued_at=at,
-            story=Entry(intake.queue_id, tuple(keys), (received,)),
+            story=Entry(intake.queue_id, tuple(dict.fromkeys(keys)) if expansion.followed else tuple(keys), facts),
             due_at=release_at,
         )
 

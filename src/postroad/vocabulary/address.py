@@ -12,6 +12,8 @@ import msgspec
 
 _DOT_STRING = re.compile(r"[\w!#$%&'*+\-/=?^`{|}~]+(?:\.[\w!#$%&'*+\-/=?^`{|}~]+)*")
 
+SUBADDRESS_SEPARATOR = "+"
+
 
 class Mailbox(msgspec.Struct, frozen=True, array_like=True, order=True):
     """local-part@domain.
@@ -41,6 +43,11 @@ class Mailbox(msgspec.Struct, frozen=True, array_like=True, order=True):
     def is_ascii(self) -> bool:
         """Whether it can be sent to a server without SMTPUTF8 (RFC 6531 section 3.3)."""
         return self.local_part.isascii()
+
+    def without_tag(self) -> Mailbox:
+        """`user` for the sub-address `user+tag` (RFC 5233 section 3); what has none, or nothing before it, stays."""
+        user, plus, _ = self.local_part.partition(SUBADDRESS_SEPARATOR)
+        return Mailbox(user, self.domain) if plus and user else self
 
     def key(self) -> str:
         """How the address is found in our own directory: without regard to case."""

@@ -55,11 +55,15 @@ class Recipient(msgspec.Struct, frozen=True, array_like=True):
 
     `notify` is empty when the client did not say (failures and delays are then reported);
     `original` is ORCPT as given, "rfc822;bob@b.example", still in xtext (RFC 3461 section 4.2).
+    `expanded`: all that its alias or its forwarding leads to is among the recipients already; neither is followed
+    again. A mailbox gets its copy; of an alias the sender is told that it was expanded.
+    New fields come last, with a default: rows of former versions are shorter.
     """
 
     forward_path: Mailbox
     notify: tuple[Notify, ...] = ()
     original: str = ""
+    expanded: bool = False
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):

@@ -76,6 +76,14 @@ class Moved(msgspec.Struct, frozen=True, tag="moved", kw_only=True):
     to: tuple[str, ...]
 
 
+class Expanded(msgspec.Struct, frozen=True, tag="expanded", kw_only=True):
+    """A recipient is an alias, or forwards: these get it instead, or as well where it is among them."""
+
+    at: datetime
+    address: str
+    to: tuple[str, ...]
+
+
 class Fetched(msgspec.Struct, frozen=True, tag="fetched", kw_only=True):
     """A user fetched it (POP3 RETR)."""
 
@@ -129,6 +137,17 @@ class Reported(msgspec.Struct, frozen=True, tag="reported", kw_only=True):
     """The queue id of the notification."""
 
 
+class Answered(msgspec.Struct, frozen=True, tag="answered", kw_only=True):
+    """The account's notice of absence, this message, answers `about` (RFC 3834)."""
+
+    at: datetime
+    account: str
+    about: str
+    to: str
+    message_id: str = ""
+    size_bytes: int = 0
+
+
 class Acted(msgspec.Struct, frozen=True, tag="acted", kw_only=True):
     """An administrator did something to it."""
 
@@ -142,7 +161,18 @@ class Acted(msgspec.Struct, frozen=True, tag="acted", kw_only=True):
 
 
 Fact: TypeAlias = (
-    Received | Notified | Attempted | Moved | Fetched | ReadByAdministrator | Refused | Shown | Reported | Acted
+    Received
+    | Notified
+    | Attempted
+    | Moved
+    | Expanded
+    | Fetched
+    | ReadByAdministrator
+    | Refused
+    | Shown
+    | Reported
+    | Answered
+    | Acted
 )
 
 

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from postroad.cli.commands.account_mail import change, forward, name, vacation
 from postroad.cli.house import House
-from postroad.cli.output import json_option, say_json, show
+from postroad.cli.output import json_option, say_json, show, size
 from postroad.services.operations.performer import OperationFailed, PlainObject
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -17,10 +18,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 _COLUMNS = (
     ("ADDRESS", lambda a: a["address"]),
     ("NAME", lambda a: a["display_name"] or "-"),
-    ("STATE", lambda a: "disabled" if a["disabled"] else "active"),
+    ("STATE", lambda a: "disabled" if a["disabled"] else "away" if a["vacation"] else "active"),
     ("PER HOUR", lambda a: _limit_text(a["messages_per_hour"])),
     ("PER DAY", lambda a: _limit_text(a["recipients_per_day"])),
     ("SESSIONS", lambda a: _limit_text(a["connections"])),
+    ("QUOTA", lambda a: size(a["quota_bytes"]) if a["quota_bytes"] else _limit_text(a["quota_bytes"])),
+    (
+        "FORWARDS TO",
+        lambda a: ", ".join(a["forward_to"]) + (" (and keeps)" if a["keeps_copy"] else "") if a["forward_to"] else "-",
+    ),
     ("MAY ALSO SEND AS", lambda a: ", ".join(a["grants"]) or "-"),
 )
 
@@ -47,6 +53,19 @@ def _number_or_default(context: click.Context, option: click.Parameter, text: st
         return int(text)
     except ValueError:
         raise click.BadParameter(f'{text!r} is neither a number nor "default"') from None
+
+
+def _octets_or_default(context: click.Context, option: click.Parameter, text: str | None) -> int | str | None:
+    """ "2G", "500M", "10K", or a number of octets."""
+    if text is None or text == "default":
+        return text
+    number, unit = (text[:-1], text[-1:].upper()) if text[-1:].upper() in _UNITS else (text, "")
+    if not number.isascii() or not number.isdigit():
+        raise click.BadParameter(f'{text!r} is neither a size, such as 2G, nor "default"')
+    return int(number) * _UNITS.get(unit, 1)
+
+
+_UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 def _limit_option(name: str, text: str) -> Callable[[F], F]:
@@ -85,7 +104,7 @@ def add(
     """Create an account; its domain must be a local one. Asks for the password."""
     arguments: PlainObject = {"address": address, "display_name": name, "unix_user": unix_user}
     arguments |= {"scram": scram, "cram_md5": cram_md5}
-    _change(house, "account.add", {**arguments, "password": _password(password_stdin)}, as_json, "is created")
+    change(house, "account.add", {**arguments, "password": _password(password_stdin)}, as_json, "is created")
 
 
 @account.command()
@@ -99,6 +118,8 @@ def remove(house: House, address: str, as_json: bool) -> None:
         say_json(removed)
     else:
         click.echo(f"{removed['address']} is removed, with {removed['messages_removed']} messages")
+        for other in removed["still_leading_there"]:
+            click.echo(f"note: {other} still leads there, and mail that goes there is returned")
 
 
 @account.command("list")
@@ -121,7 +142,7 @@ def passwd(house: House, address: str, password_stdin: bool, scram: bool, cram_m
     """Set a new password. What was kept of the one before is gone, and what is kept of this one say the options."""
     arguments: PlainObject = {"address": address, "scram": scram, "cram_md5": cram_md5}
     arguments["password"] = _password(password_stdin)
-    _change(house, "account.passwd", arguments, as_json, "has a new password")
+    change(house, "account.passwd", arguments, as_json, "has a new password")
 
 
 @account.command()
@@ -129,6 +150,9 @@ def passwd(house: House, address: str, password_stdin: bool, scram: bool, cram_m
 @_limit_option("--messages-per-hour", "Messages accepted from it within an hour.")
 @_limit_option("--recipients-per-day", "Recipients of all of them within a day.")
 @_limit_option("--connections", "Sessions at once that have logged in as it.")
+@click.option(
+    "--quota", metavar="SIZE|default", callback=_octets_or_default, help="What its mailbox holds, such as 2G or 500M."
+)
 @json_option
 @click.pass_obj
 def limit(
@@ -137,15 +161,17 @@ def limit(
     messages_per_hour: int | str | None,
     recipients_per_day: int | str | None,
     connections: int | str | None,
+    quota: int | str | None,
     as_json: bool,
 ) -> None:
-    """Show what ADDRESS may send, or change it: 0 is no limit, "default" what [limits.account] says.
+    """Show what ADDRESS may send and keep, or change it: 0 is no limit, "default" what [limits.account] says.
 
     Over a limit its mail is answered 450 4.7.1, with the time when the next is taken."""
     given = {
         "messages_per_hour": messages_per_hour,
         "recipients_per_day": recipients_per_day,
         "connections": connections,
+        "quota_bytes": quota,
     }
     asked: PlainObject = {name: value for name, value in given.items() if value is not None}
     show(house.perform("account.limit", {"address": address, **asked}), as_json, _COLUMNS)
@@ -159,7 +185,7 @@ def limit(
 def disable(house: House, address: str, undo: bool, as_json: bool) -> None:
     """Close an account: no login, no mail in or out; what is in the mailbox stays."""
     arguments: PlainObject = {"address": address, "disabled": not undo}
-    _change(house, "account.disable", arguments, as_json, "is enabled" if undo else "is disabled")
+    change(house, "account.disable", arguments, as_json, "is enabled" if undo else "is disabled")
 
 
 @account.command()
@@ -171,15 +197,7 @@ def disable(house: House, address: str, undo: bool, as_json: bool) -> None:
 def grant(house: House, address: str, other: str, revoke: bool, as_json: bool) -> None:
     """Let ADDRESS also send mail as OTHER."""
     arguments: PlainObject = {"address": address, "granted": other, "revoke": revoke}
-    _change(house, "account.grant", arguments, as_json, f"may {'no longer' if revoke else 'now'} send as {other}")
-
-
-def _change(house: House, verb: str, arguments: PlainObject, as_json: bool, said: str) -> None:
-    (changed,) = house.perform(verb, arguments)
-    if as_json:
-        say_json(changed)
-    else:
-        click.echo(f"{changed['address']} {said}")
+    change(house, "account.grant", arguments, as_json, f"may {'no longer' if revoke else 'now'} send as {other}")
 
 
 def _password(from_stdin: bool) -> str:
@@ -188,3 +206,7 @@ def _password(from_stdin: bool) -> str:
     if not sys.stdin.isatty():
         raise OperationFailed("no terminal to ask for the password; use --password-stdin", 2)
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+for _command in (name, forward, vacation):
+    account.add_command(_command)

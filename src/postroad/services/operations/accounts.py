@@ -1,4 +1,4 @@
-"""Domains and accounts: add, remove, list, password, limits, disable, grants."""
+"""Domains and accounts: add, remove, list, password, limits, disable, grants; the rest is account_mail.py's."""
 
 from __future__ import annotations
 
@@ -6,16 +6,41 @@ from typing import Any
 
 import msgspec
 
-from postroad.contracts.directory import Account, AlreadyThere, Directory, Domain, DomainKind, NotThere
+from postroad.contracts.directory import (
+    Account,
+    Alias,
+    AlreadyThere,
+    Directory,
+    Domain,
+    DomainKind,
+    LeadsNowhere,
+    NotThere,
+    Vacation,
+)
 from postroad.contracts.mailbox_store import MailboxStore
 from postroad.contracts.passwords import Passwords
-from postroad.services.operations.arguments import address, argument, domain_name, host_and_port, limit
+from postroad.services.operations.account_mail import AccountMailOperations
+from postroad.services.operations.aliases import AliasOperations
+from postroad.services.operations.arguments import (
+    LIMIT_MAX,
+    QUOTA_MAX,
+    address,
+    argument,
+    domain_name,
+    host_and_port,
+    limit,
+)
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 
 PASSWORD_CHARACTERS_MIN = 8
-LIMITS = ("messages_per_hour", "recipients_per_day", "connections")
-"""Limits of an account; null where those of everybody hold, 0 for none."""
+LIMITS = {
+    "messages_per_hour": LIMIT_MAX,
+    "recipients_per_day": LIMIT_MAX,
+    "connections": LIMIT_MAX,
+    "quota_bytes": QUOTA_MAX,
+}
+"""Limits of an account, with the highest that can be set; null where those of everybody hold, 0 for none."""
 
 
 class AccountOperations:
@@ -23,6 +48,8 @@ class AccountOperations:
         self._directory = directory
         self._mailboxes = mailboxes
         self._passwords = passwords
+        self._mail = AccountMailOperations(existing=self._existing, change=self._change)
+        self._aliases = AliasOperations(directory=directory)
 
     def verbs(self) -> Verbs:
         return {
@@ -36,6 +63,8 @@ class AccountOperations:
             "account.limit": self._limit,
             "account.disable": self._disable,
             "account.grant": self._grant,
+            **self._mail.verbs(),
+            **self._aliases.verbs(),
         }
 
     # ---- domains ---------------------------------------------------------------------------------
@@ -58,7 +87,7 @@ class AccountOperations:
         except NotThere:
             raise OperationFailed(f"{name} is not a domain of this server") from None
         except ValueError:
-            raise OperationFailed(f"{name} still has accounts; remove them first") from None
+            raise OperationFailed(f"{name} still has accounts or aliases; remove them first") from None
         return [{"domain": name, "removed": True}]
 
     async def _list_domains(self, arguments: PlainObject) -> list[PlainObject]:
@@ -78,11 +107,20 @@ class AccountOperations:
         try:
             return [_account_object(await self._directory.add_account(account))]
         except AlreadyThere:
-            raise OperationFailed(f"{mailbox} is here already") from None
+            raise OperationFailed(self._taken(account)) from None
         except NotThere:
             raise OperationFailed(
                 f"{mailbox.domain} is not a local domain; add it first: postroad domain add {mailbox.domain}"
             ) from None
+
+    def _taken(self, account: Account) -> str:
+        mailbox = account.address
+        found = self._directory.recipient(mailbox)
+        if isinstance(found, Alias) and found.address.key() == mailbox.key():
+            return f"{mailbox} is an alias; remove it first: postroad alias remove {mailbox}"
+        if self._directory.account_by_unix_user(account.unix_user) is not None:
+            return f"the Unix user {account.unix_user} has an account already"
+        return f"{mailbox} is here already"
 
     async def _remove_account(self, arguments: PlainObject) -> list[PlainObject]:
         account = self._existing(argument(arguments, "address", ""))
@@ -91,7 +129,9 @@ class AccountOperations:
         except NotThere:
             raise OperationFailed(f"there is no account {account.address}") from None
         messages = await self._mailboxes.remove_mailbox(account.id)
-        return [{"address": str(account.address), "removed": True, "messages_removed": messages}]
+        still = [str(each) for each in self._directory.leading_to(account.address)]
+        removed = {"address": str(account.address), "removed": True, "messages_removed": messages}
+        return [{**removed, "still_leading_there": still}]
 
     async def _list_accounts(self, arguments: PlainObject) -> list[PlainObject]:
         return [_account_object(account) for account in self._directory.accounts(argument(arguments, "domain", ""))]
@@ -102,7 +142,7 @@ class AccountOperations:
 
     async def _limit(self, arguments: PlainObject) -> list[PlainObject]:
         account = self._existing(argument(arguments, "address", ""))
-        limits = {name: limit(arguments, name, getattr(account, name)) for name in LIMITS}
+        limits = {name: limit(arguments, name, getattr(account, name), most) for name, most in LIMITS.items()}
         if all(getattr(account, name) == value for name, value in limits.items()):
             return [_account_object(account)]
         return await self._change(account, **limits)
@@ -122,8 +162,10 @@ class AccountOperations:
         changed = msgspec.structs.replace(account, **changes)
         try:
             await self._directory.change_account(changed)
-        except NotThere:
-            raise OperationFailed(f"there is no account {account.address}") from None
+        except NotThere as refused:
+            raise OperationFailed(str(refused).rstrip(".")) from None
+        except LeadsNowhere as refused:
+            raise OperationFailed(f"{account.address} is not changed: {refused}") from None
         return [_account_object(changed)]
 
     def _existing(self, text: str) -> Account:
@@ -163,4 +205,12 @@ def _account_object(account: Account) -> PlainObject:
         "scram": account.scram is not None,
         "cram_md5": bool(account.cram_secret),
         **{name: getattr(account, name) for name in LIMITS},
+        "forward_to": [str(target) for target in account.forward_to],
+        "keeps_copy": account.keeps_copy,
+        "vacation": None if account.vacation is None else _vacation_object(account.vacation),
     }
+
+
+def _vacation_object(vacation: Vacation) -> PlainObject:
+    until = None if vacation.until is None else vacation.until.isoformat()
+    return {"text": vacation.text, "subject": vacation.subject, "days": vacation.days, "until": until}

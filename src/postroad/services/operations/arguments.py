@@ -16,6 +16,9 @@ T = TypeVar("T", str, int, bool)
 LIMIT_MAX = 10_000_000
 """Of an account; as much as the configuration takes."""
 
+QUOTA_MAX = 2**50
+"""Octets."""
+
 _HOST_AND_PORT = re.compile(r"(\[[^\[\]]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
 
 
@@ -27,13 +30,13 @@ def argument(arguments: PlainObject, name: str, default: T) -> T:
     return value
 
 
-def limit(arguments: PlainObject, name: str, present: int | None) -> int | None:
+def limit(arguments: PlainObject, name: str, present: int | None, most: int = LIMIT_MAX) -> int | None:
     """A number from 0, `present` when it is not given, None for "default". Raises OperationFailed for another."""
     value = arguments.get(name, present)
     if value == "default":
         return None
-    if value is not None and (type(value) is not int or not 0 <= value <= LIMIT_MAX):
-        raise OperationFailed(f'{name}: expected a number from 0 to {LIMIT_MAX}, or "default", got {value!r}', 2)
+    if value is not None and (type(value) is not int or not 0 <= value <= most):
+        raise OperationFailed(f'{name}: expected a number from 0 to {most}, or "default", got {value!r}', 2)
     return value
 
 
@@ -57,6 +60,14 @@ def address(text: str) -> Mailbox:
         return parse_mailbox(text.strip().encode("utf-8", "replace"), smtputf8=True)
     except PathRefused as refused:
         raise OperationFailed(f"{text!r} is no address: {refused.reason}", 2) from None
+
+
+def addresses(arguments: PlainObject, name: str) -> tuple[Mailbox, ...]:
+    """A list of addresses; none where it is not given. Raises OperationFailed for anything else."""
+    texts = arguments.get(name, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise OperationFailed(f"{name}: expected a list of addresses, got {texts!r}", 2)
+    return tuple(dict.fromkeys(address(text) for text in texts))
 
 
 def domain_name(text: str) -> str:

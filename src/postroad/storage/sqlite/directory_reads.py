@@ -6,7 +6,7 @@ from typing import Any
 
 import apsw
 
-from postroad.contracts.directory import Account, Domain, DomainKind
+from postroad.contracts.directory import Account, Domain, DomainKind, Vacation
 from postroad.storage.sqlite.moments import from_microseconds
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.credentials import ScramKeys
@@ -16,14 +16,17 @@ from postroad.vocabulary.usage import Usage
 _COLUMNS = """
     id, local_part, domain, display_name, password, disabled, unix_user,
     scram_salt, scram_iterations, scram_stored_key, scram_server_key, cram_secret,
-    messages_per_hour, recipients_per_day, connections
+    messages_per_hour, recipients_per_day, connections,
+    quota_bytes, keeps_copy, vacation_text, vacation_subject, vacation_days, vacation_until
 """
 _BY_KEY = f"SELECT {_COLUMNS} FROM account WHERE address_key = ?"
 _BY_UNIX_USER = f"SELECT {_COLUMNS} FROM account WHERE unix_user = ? AND unix_user <> ''"
-_FIRST = f"SELECT {_COLUMNS} FROM account ORDER BY id LIMIT 1"
+_FIRST = f"SELECT {_COLUMNS} FROM account ORDER BY disabled, id LIMIT 1"
 _ALL = f"SELECT {_COLUMNS} FROM account WHERE ?1 IN ('', domain) ORDER BY domain, address_key"
 _GRANTS = "SELECT local_part, domain FROM send_grant WHERE account_id = ? ORDER BY position"
 _ALL_GRANTS = "SELECT account_id, local_part, domain FROM send_grant ORDER BY account_id, position"
+_FORWARDS = "SELECT local_part, domain FROM forward WHERE account_id = ? ORDER BY position"
+_ALL_FORWARDS = "SELECT account_id, local_part, domain FROM forward ORDER BY account_id, position"
 _DOMAIN = "SELECT name, kind, relay_to FROM domain WHERE name = ?"
 _DOMAINS = "SELECT name, kind, relay_to FROM domain ORDER BY name"
 _USAGE = "SELECT hour_began_at, messages, day_began_at, recipients FROM account_usage WHERE account_id = ?"
@@ -32,12 +35,12 @@ _STANDING_ORDERS = "SELECT kind, subject, given_at, given_by FROM standing_order
 
 def find_account(connection: apsw.Connection, address: Mailbox) -> Account | None:
     """The account of exactly this address, but for case."""
-    return _with_grants(connection, connection.execute(_BY_KEY, (address.key(),)).get)
+    return _whole(connection, connection.execute(_BY_KEY, (address.key(),)).get)
 
 
-def find_recipient(connection: apsw.Connection, address: Mailbox) -> Account | None:
-    """The account that mail for the address belongs to. RFC 5321 section 4.5.1: there is always a postmaster,
-    of every domain served here and without a domain; the first account where nobody else was made it."""
+def find_addressed(connection: apsw.Connection, address: Mailbox) -> Account | None:
+    """The account of the address. RFC 5321 section 4.5.1: there is always a postmaster, of every domain served here
+    and without a domain; the first account that is not disabled where nobody else was made it."""
     account = find_account(connection, address)
     if account is not None or address.local_part.lower() != "postmaster":
         return account
@@ -45,11 +48,16 @@ def find_recipient(connection: apsw.Connection, address: Mailbox) -> Account | N
         domain = find_domain(connection, address.domain)
         if domain is None or domain.kind is not DomainKind.LOCAL:
             return None
-    return _with_grants(connection, connection.execute(_FIRST).get)
+    return find_first_account(connection)
+
+
+def find_first_account(connection: apsw.Connection) -> Account | None:
+    """The oldest that is not disabled, if there is one."""
+    return _whole(connection, connection.execute(_FIRST).get)
 
 
 def find_unix_user(connection: apsw.Connection, name: str) -> Account | None:
-    return _with_grants(connection, connection.execute(_BY_UNIX_USER, (name,)).get)
+    return _whole(connection, connection.execute(_BY_UNIX_USER, (name,)).get)
 
 
 def find_domain(connection: apsw.Connection, name: str) -> Domain | None:
@@ -63,11 +71,16 @@ def list_domains(connection: apsw.Connection, _: None) -> tuple[Domain, ...]:
 
 def list_accounts(connection: apsw.Connection, domain: str) -> tuple[Account, ...]:
     """By address; those of one domain, or all for an empty name."""
-    grants: dict[int, list[Mailbox]] = {}
-    for account_id, local_part, granted_domain in connection.execute(_ALL_GRANTS):
-        grants.setdefault(account_id, []).append(Mailbox(local_part, granted_domain))
+    grants, forwards = (_by_account(connection, query) for query in (_ALL_GRANTS, _ALL_FORWARDS))
     rows = connection.execute(_ALL, (domain,))
-    return tuple(_account(row, tuple(grants.get(row[0], ()))) for row in rows)
+    return tuple(_account(row, tuple(grants.get(row[0], ())), tuple(forwards.get(row[0], ()))) for row in rows)
+
+
+def _by_account(connection: apsw.Connection, query: str) -> dict[int, list[Mailbox]]:
+    addresses: dict[int, list[Mailbox]] = {}
+    for account_id, local_part, domain in connection.execute(query):
+        addresses.setdefault(account_id, []).append(Mailbox(local_part, domain))
+    return addresses
 
 
 def find_usage(connection: apsw.Connection, account_id: int) -> Usage:
@@ -102,16 +115,28 @@ def standing_orders(connection: apsw.Connection, _: None) -> tuple[StandingOrder
     )
 
 
-def _with_grants(connection: apsw.Connection, row: Any) -> Account | None:
+def _whole(connection: apsw.Connection, row: Any) -> Account | None:
     if row is None:
         return None
-    rows = connection.execute(_GRANTS, (row[0],))
-    return _account(row, tuple(Mailbox(local_part, domain) for local_part, domain in rows))
+    grants = tuple(Mailbox(*address) for address in connection.execute(_GRANTS, (row[0],)))
+    forwards = tuple(Mailbox(*address) for address in connection.execute(_FORWARDS, (row[0],)))
+    return _account(row, grants, forwards)
 
 
-def _account(row: Any, grants: tuple[Mailbox, ...]) -> Account:
+def _account(row: Any, grants: tuple[Mailbox, ...], forwards: tuple[Mailbox, ...]) -> Account:
     account_id, local_part, domain, display_name, password, disabled, unix_user, *more = row
-    salt, iterations, stored_key, server_key, cram_secret, messages_per_hour, recipients_per_day, connections = more
+    (
+        salt,
+        iterations,
+        stored_key,
+        server_key,
+        cram_secret,
+        messages_per_hour,
+        recipients_per_day,
+        connections,
+        *newer,
+    ) = more
+    quota_bytes, keeps_copy, text, subject, days, until = newer
     return Account(
         id=account_id,
         address=Mailbox(local_part, domain),
@@ -125,6 +150,14 @@ def _account(row: Any, grants: tuple[Mailbox, ...]) -> Account:
         messages_per_hour=messages_per_hour,
         recipients_per_day=recipients_per_day,
         connections=connections,
+        quota_bytes=quota_bytes,
+        forward_to=forwards,
+        keeps_copy=bool(keeps_copy),
+        vacation=Vacation(
+            text=text, subject=subject, days=days, until=None if until is None else from_microseconds(until)
+        )
+        if text
+        else None,
     )
 
 

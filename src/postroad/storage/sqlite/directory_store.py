@@ -14,22 +14,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 import apsw
 import msgspec
 
-from postroad.contracts.directory import Account, Domain
+from postroad.contracts.directory import Account, Alias, Domain, Found
 from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.commit import CommitEngine, Verb
 from postroad.storage.sqlite.database import DatabaseKind, open_database, sql_folder
+from postroad.storage.sqlite.directory_aliases import (
+    ADD_TARGETS,
+    REMOVE_TARGETS,
+    find_recipient,
+    leading_to,
+    list_aliases,
+)
+from postroad.storage.sqlite.directory_notes import BEGIN_REPLY, BEGIN_WARNING, Replying
 from postroad.storage.sqlite.directory_reads import (
     changes,
     data_version,
     fake_salt_key,
+    find_addressed,
     find_domain,
-    find_recipient,
     find_unix_user,
     find_usage,
     list_accounts,
@@ -93,6 +102,7 @@ class SqliteDirectory:
         self._is_closed = False
         # By the spelling asked for. None is remembered too: guessed names must not cost a read each.
         self._accounts: dict[Mailbox, Account | None] = {}
+        self._recipients: dict[Mailbox, Found | None] = {}
         self._unix_users: dict[str, Account | None] = {}
         self._domains: dict[str, Domain | None] = {}
 
@@ -102,7 +112,15 @@ class SqliteDirectory:
         try:
             return self._accounts[address]
         except KeyError:
-            return self._remember(self._accounts, address, self._read(find_recipient, address))
+            return self._remember(self._accounts, address, self._read(find_addressed, address))
+
+    def recipient(self, address: Mailbox) -> Found | None:
+        if self._monotonic() >= self._recheck_at:
+            self._recheck()
+        try:
+            return self._recipients[address]
+        except KeyError:
+            return self._remember(self._recipients, address, self._read(find_recipient, address))
 
     def domain(self, name: str) -> Domain | None:
         if self._monotonic() >= self._recheck_at:
@@ -125,6 +143,12 @@ class SqliteDirectory:
 
     def accounts(self, domain: str = "") -> tuple[Account, ...]:
         return self._read(list_accounts, domain)
+
+    def aliases(self, domain: str = "") -> tuple[Alias, ...]:
+        return self._read(list_aliases, domain)
+
+    def leading_to(self, address: Mailbox) -> tuple[Mailbox, ...]:
+        return self._read(leading_to, address)
 
     def fake_salt_key(self) -> bytes:
         if not self._fake_salt_key:
@@ -151,6 +175,18 @@ class SqliteDirectory:
 
     async def remove_account(self, address: Mailbox) -> Account:
         return await self._change(REMOVE_ACCOUNT, address)
+
+    async def add_targets(self, alias: Alias) -> Alias:
+        return await self._change(ADD_TARGETS, alias)
+
+    async def remove_targets(self, alias: Alias) -> Alias:
+        return await self._change(REMOVE_TARGETS, alias)
+
+    async def begin_reply(self, account_id: int, sender: str, now: datetime, again_after: timedelta) -> bool:
+        return await self._writer.submit(BEGIN_REPLY, Replying(account_id, sender, now, again_after))
+
+    async def begin_warning(self, account_id: int, warned: bool) -> bool:
+        return await self._writer.submit(BEGIN_WARNING, (account_id, warned))
 
     async def add_usage(self, sent: tuple[Sent, ...]) -> dict[int, Usage]:
         return await self._writer.submit(ADD_USAGE, sent)
@@ -194,6 +230,7 @@ class SqliteDirectory:
 
     def _forget(self) -> None:
         self._accounts.clear()
+        self._recipients.clear()
         self._unix_users.clear()
         self._domains.clear()
 

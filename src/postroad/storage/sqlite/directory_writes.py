@@ -6,9 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import apsw
+import msgspec
 
-from postroad.contracts.directory import Account, AlreadyThere, Domain, DomainKind, NotThere
+from postroad.contracts.directory import Account, AlreadyThere, Domain, DomainKind, NotThere, Vacation
 from postroad.storage.sqlite.commit import Done, Verb
+from postroad.storage.sqlite.directory_aliases import find_alias, put_forwards, remove_forwards
+from postroad.storage.sqlite.directory_notes import BEGIN_REPLY, BEGIN_WARNING, forget_notes, forget_replies
 from postroad.storage.sqlite.directory_reads import find_account, find_domain, find_unix_user, find_usage
 from postroad.storage.sqlite.moments import to_microseconds
 from postroad.vocabulary.address import Mailbox
@@ -18,19 +21,24 @@ from postroad.vocabulary.usage import Sent, Usage
 
 _ADD_DOMAIN = "INSERT INTO domain (name, kind, relay_to) VALUES (?, ?, ?)"
 _REMOVE_DOMAIN = "DELETE FROM domain WHERE name = ?"
-_HAS_ACCOUNTS = "SELECT 1 FROM account WHERE domain = ? LIMIT 1"
+_HAS_ADDRESSES = """
+    SELECT 1 FROM account WHERE domain = ?1 UNION ALL SELECT 1 FROM alias_target WHERE domain = ?1 LIMIT 1
+"""
 _ADD_ACCOUNT = """
     INSERT INTO account (
         address_key, local_part, domain, display_name, password, disabled, unix_user,
         scram_salt, scram_iterations, scram_stored_key, scram_server_key, cram_secret,
-        messages_per_hour, recipients_per_day, connections
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+        messages_per_hour, recipients_per_day, connections,
+        quota_bytes, keeps_copy, vacation_text, vacation_subject, vacation_days, vacation_until
+    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
 """
 _CHANGE_ACCOUNT = """
     UPDATE account SET
         display_name = ?, password = ?, disabled = ?, unix_user = ?,
         scram_salt = ?, scram_iterations = ?, scram_stored_key = ?, scram_server_key = ?, cram_secret = ?,
-        messages_per_hour = ?, recipients_per_day = ?, connections = ?
+        messages_per_hour = ?, recipients_per_day = ?, connections = ?,
+        quota_bytes = ?, keeps_copy = ?,
+        vacation_text = ?, vacation_subject = ?, vacation_days = ?, vacation_until = ?
     WHERE id = ?
 """
 _REMOVE_ACCOUNT = "DELETE FROM account WHERE id = ?"
@@ -56,8 +64,8 @@ def _add_domain(connection: apsw.Connection, domain: Domain) -> None:
 def _remove_domain(connection: apsw.Connection, name: str) -> None:
     if find_domain(connection, name) is None:
         raise NotThere(f"There is no domain {name}.")
-    if connection.execute(_HAS_ACCOUNTS, (name,)).get is not None:
-        raise ValueError(f"The domain {name} still has accounts. Remove them first.")
+    if connection.execute(_HAS_ADDRESSES, (name,)).get is not None:
+        raise ValueError(f"The domain {name} still has accounts or aliases. Remove them first.")
     connection.execute(_REMOVE_DOMAIN, (name,))
 
 
@@ -68,12 +76,16 @@ def _add_account(connection: apsw.Connection, account: Account) -> int:
         raise NotThere(f"{address.domain} is no local domain. Add it first.")
     if find_account(connection, address) is not None:
         raise AlreadyThere(f"The account {address} is there already.")
+    if find_alias(connection, address) is not None:
+        raise AlreadyThere(f"{address} is an alias.")
     _must_be_free(connection, account, 0)
     account_id: int = connection.execute(
         _ADD_ACCOUNT,
         (address.key(), address.local_part, address.domain, *_changeable(account)),
     ).get
     _put_grants(connection, account_id, account.grants)
+    if account.forward_to:
+        put_forwards(connection, msgspec.structs.replace(account, id=account_id))
     return account_id
 
 
@@ -82,6 +94,9 @@ def _change_account(connection: apsw.Connection, account: Account) -> None:
     if known is None or known.id != account.id:
         raise NotThere(f"There is no account {account.address}.")
     _must_be_free(connection, account, account.id)
+    if known.vacation != account.vacation:
+        forget_replies(connection, account.id)
+    put_forwards(connection, account)
     connection.execute(_CHANGE_ACCOUNT, (*_changeable(account), account.id))
     _put_grants(connection, account.id, account.grants)
 
@@ -92,6 +107,8 @@ def _remove_account(connection: apsw.Connection, address: Mailbox) -> Account:
         raise NotThere(f"There is no account {address}.")
     connection.execute(_REMOVE_GRANTS, (account.id,))
     connection.execute(_REMOVE_USAGE, (account.id,))
+    remove_forwards(connection, account.id)
+    forget_notes(connection, account.id)
     connection.execute(_REMOVE_ACCOUNT, (account.id,))
     return account
 
@@ -112,7 +129,16 @@ def _changeable(account: Account) -> tuple[object, ...]:
         account.messages_per_hour,
         account.recipients_per_day,
         account.connections,
+        account.quota_bytes,
+        account.keeps_copy,
+        *_vacation(account.vacation),
     )
+
+
+def _vacation(vacation: Vacation | None) -> tuple[object, ...]:
+    vacation = vacation or Vacation(text="")
+    until = None if vacation.until is None else to_microseconds(vacation.until)
+    return (vacation.text, vacation.subject, vacation.days, until)
 
 
 def _add_usage(connection: apsw.Connection, sent: tuple[Sent, ...]) -> dict[int, Usage]:
@@ -162,7 +188,7 @@ ADD_USAGE: Verb[tuple[Sent, ...], dict[int, Usage]] = Verb(_add_usage)
 GIVE_ORDER: Verb[StandingOrder, None] = Verb(_give_order)
 TAKE_BACK_ORDER: Verb[tuple[OrderKind, str], bool] = Verb(_take_back_order)
 
-_NOT_REMEMBERED = (ADD_USAGE, GIVE_ORDER, TAKE_BACK_ORDER)
+_NOT_REMEMBERED = (ADD_USAGE, GIVE_ORDER, TAKE_BACK_ORDER, BEGIN_REPLY, BEGIN_WARNING)
 
 
 def count_changes(connection: apsw.Connection, done: Sequence[Done]) -> None:

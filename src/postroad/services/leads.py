@@ -1,0 +1,31 @@
+"""Where addresses lead, as the directory has it, for `rules/expansion.py`; and how their story is told."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from postroad.contracts.directory import Alias, Directory
+from postroad.rules.expansion import Expansion, Lead, LeadOf
+from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.story import Expanded
+
+
+def leads_in(directory: Directory) -> LeadOf:
+    """What is asked may raise StoreUnavailable."""
+
+    def lead_of(address: Mailbox) -> Lead | None:
+        found = directory.recipient(address)
+        if found is None:
+            return None
+        if isinstance(found, Alias):
+            return Lead(found.address, found.targets)
+        # A disabled account takes no mail, and hands none on.
+        if not found.forward_to or found.disabled:
+            return None
+        return Lead(found.address, found.forward_to, found.keeps_copy)
+
+    return lead_of
+
+
+def expanded_facts(expansion: Expansion, at: datetime) -> tuple[Expanded, ...]:
+    return tuple(Expanded(at=at, address=str(each.address), to=tuple(map(str, each.to))) for each in expansion.followed)
