@@ -18,8 +18,8 @@ class Guesses:
     """Counts wrong guesses by client and by the network around it; networks in `exempt` are not counted.
 
     `most` guesses of one client within `memory_s`, or NETWORK_SHARE times as many of a network, are too many;
-    from then on it is shut out for `memory_s`, and what it tries meanwhile need not be looked at. `tell` hears the address
-    of each guess that is counted here, for others that count with us (`heard`).
+    from then on it is shut out for `memory_s`, and what it tries meanwhile need not be looked at. `tell` hears the
+    address of each guess that is counted here, for others that count with us (`heard`).
     """
 
     def __init__(
