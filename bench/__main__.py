@@ -10,14 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 from bench import backlog, hostile, policy, tables
 from bench.measure import WAYS, interleaved
 from bench.peers import ENTRIES
+from postroad.app.bench_machine import fdatasyncs_per_second
 
 _POLICY: dict[str, Callable[[int, int], tables.Row]] = {
     "accept-policy": policy.accept_policy,
@@ -98,17 +96,6 @@ def _say_what_is_measured(options: argparse.Namespace, names: list[str]) -> None
         f"load {os.getloadavg()[0]:.1f}\n",
         flush=True,
     )
-
-
-def fdatasyncs_per_second(seconds: float = 1.0) -> float:
-    """How often the disk of temporary files makes 4 KiB durable: the limit for one message a sync."""
-    with tempfile.NamedTemporaryFile(dir=Path(tempfile.gettempdir())) as file:
-        block, count, begin = b"x" * 4096, 0, time.monotonic()
-        while time.monotonic() - begin < seconds:
-            os.write(file.fileno(), block)
-            os.fdatasync(file.fileno())
-            count += 1
-        return count / (time.monotonic() - begin)
 
 
 if __name__ == "__main__":

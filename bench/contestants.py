@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from bench.processes import wait_until
 from tests.support.ports import free_port, wait_for_port
 
 
@@ -76,8 +77,18 @@ def name_server() -> Iterator[str]:
 class _Postroad:
     def __init__(self, folder: Path, port: int, process: subprocess.Popen[bytes]) -> None:
         self._folder = folder
+        self._process = process
         self.port = port
         self.pid = process.pid
+
+    def answers(self) -> bool:
+        """Whether all its workers are ready. Raises RuntimeError when it has ended instead."""
+        if self._process.poll() is not None:
+            raise RuntimeError((self._folder / "log").read_text())
+        try:
+            return self.queued() == 0
+        except OSError:
+            return False
 
     def queued(self) -> int:
         """What `status` counts in the stores, asked at the control socket: no process is started for it."""
@@ -134,8 +145,9 @@ exempt = ["127.0.0.0/8"]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([*command, "serve"], stdout=log, stderr=subprocess.STDOUT)
         try:
-            wait_for_port("127.0.0.1", port)
-            yield _Postroad(folder, port, process)
+            server = _Postroad(folder, port, process)
+            wait_until(server.answers, "an answer of the server", 30)
+            yield server
         finally:
             process.terminate()
             process.wait(20)

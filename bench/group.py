@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.processes import cpu_s, pss_kib, pss_kib_of, tree, wait_until
+from bench.processes import pss_kib, pss_kib_of, wait_until
+from postroad.app.bench_machine import cpu_s, tree
 
 _numbers = itertools.count()
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from bench.contestants import Contestant, Sink, sink
 from bench.group import group
 from bench.peers import ENTRIES, Duty
-from bench.processes import cpu_s, wait_until
+from bench.processes import wait_until
+from postroad.app.bench_machine import cpu_s
 
 _WARM_UP, _WARM_UP_SESSIONS = 50, 5
 

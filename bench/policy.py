@@ -11,8 +11,9 @@ from resource import RUSAGE_CHILDREN, getrusage
 
 from bench.contestants import LOOK_UPS_OFF, Contestant, name_server, postroad
 from bench.measure import Measurement
-from bench.processes import cpu_s, pss_kib
+from bench.processes import pss_kib
 from bench.tables import Row
+from postroad.app.bench_machine import cpu_s
 
 _SESSIONS = 20
 _RELAY_DOMAIN = "b.example"

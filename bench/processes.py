@@ -2,38 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def tree(root: int) -> list[int]:
-    """The process and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            fields = _stat(int(entry.name))
-            if fields:
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, [])
-    return found
-
-
-def cpu_s(root: int) -> float:
-    """Processor time of the tree so far, ended children included."""
-    ticks = 0
-    for pid in tree(root):
-        fields = _stat(pid)
-        if fields:
-            ticks += sum(int(field) for field in fields[11:15])
-    return ticks / _TICKS
+from postroad.app.bench_machine import tree
 
 
 def pss_kib(root: int) -> int:
@@ -83,14 +58,6 @@ def raise_descriptors() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on (the third)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
 
 
 def wait_until(true: Callable[[], bool], what: str, deadline_s: float = 120.0) -> None:

@@ -28,6 +28,7 @@ COMMANDS = (
     ("check",),
     ("config", "show"),
     ("status",),
+    ("bench",),
     ("account", "add"),
     ("account", "remove"),
     ("account", "list"),

@@ -115,3 +115,8 @@ class TheHouse:
         from postroad.app.demo import demo
 
         return demo(say, tell)
+
+    def bench(self, what: str, against: str, messages: int, sessions: int) -> list[PlainObject]:
+        from postroad.app.bench import bench
+
+        return bench(what, against, messages, sessions)

@@ -17,6 +17,7 @@ _COMMANDS = {
     "check": "server",
     "config": "server",
     "demo": "server",
+    "bench": "bench",
     "status": "status",
     "account": "account",
     "domain": "domain",

@@ -44,3 +44,7 @@ class House(Protocol):
     def demo(self, say: Callable[[str], None], tell: Callable[[PlainObject], Iterable[str]]) -> int:
         """`tell` puts a step of a story into words. The exit status."""
         ...
+
+    def bench(self, what: str, against: str, messages: int, sessions: int) -> list[PlainObject]:
+        """{"what", "server", "per_second", "cpu_ms", "counted", "note"} each; what was not measured is None."""
+        ...
