@@ -34,6 +34,7 @@ from postroad.contracts.resolver import Resolver
 from postroad.services.conversations import Conversations
 from postroad.services.operations.performer import Performer, PlainObject
 from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
+from postroad.services.quotas import Quotas
 from postroad.services.reception import Onward, Reception, ReceptionSettings, Stores, Surroundings
 from postroad.services.relay_parts import Listener
 from postroad.services.shared_limits import SharedLimits
@@ -97,6 +98,7 @@ async def open_transport(
         if resolver is None:
             resolver = DnsResolver(tuple(str(server) for server in configuration.dns.servers))
         network = await opened.enter_async_context(RealNetwork(identity, stand_ins.tls_client))
+        quotas = Quotas(shared.mailboxes, configuration.limit_settings().account)
         outgoing = Outgoing(
             settings=configuration.delivery_settings(),
             retry=configuration.retry_settings(),
@@ -106,6 +108,7 @@ async def open_transport(
             entropy=SystemEntropy(),
             holds=holds,
             ledger_keep=configuration.ledger.keep,
+            quotas=quotas,
             listener=listener,
         )
         tasks = await opened.enter_async_context(asyncio.TaskGroup())
@@ -145,7 +148,13 @@ async def open_transport(
         onward = Onward(
             routing=services[0].delivery.routing, accepted=accepted, holds=waiting.holds, terminals=waiting.terminals
         )
-        stores = Stores(queue=queues[0], directory=shared.directory, passwords=shared.passwords, ledger=shared.ledger)
+        stores = Stores(
+            queue=queues[0],
+            directory=shared.directory,
+            passwords=shared.passwords,
+            ledger=shared.ledger,
+            quotas=quotas,
+        )
         settings = _reception_settings(configuration, limits, of_all, queue_runs=waiting.queue_runs)
         reception = Reception(settings=settings, stores=stores, around=around, onward=onward)
         await opened.enter_async_context(reception)

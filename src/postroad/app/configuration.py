@@ -196,7 +196,7 @@ class Configuration(Section):
         )
 
     def limit_settings(self) -> LimitSettings:
-        account = AccountLimits(**self.limits.account.model_dump(exclude={"quota_bytes"}))
+        account = AccountLimits(**self.limits.account.model_dump())
         return LimitSettings(**self.limits.model_dump(exclude={"account"}), account=account)
 
     def policy_settings(self) -> PolicySettings:

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from postroad.app import values
 from postroad.vocabulary.endpoint import Endpoint
-from postroad.vocabulary.settings import BareNewline, PlaintextLogin, Severity, SmarthostTls, WhoMayAsk
+from postroad.vocabulary.settings import BareNewline, OverQuota, PlaintextLogin, Severity, SmarthostTls, WhoMayAsk
 
 RETRY_STEPS = 100
 """Waits of [queue] retry: far more than five days have use for."""
@@ -183,7 +183,10 @@ class AccountLimitsSection(Section):
     messages_per_hour: int = Field(500, ge=0, le=10_000_000, description="accepted from it; more get 450 4.7.1")
     recipients_per_day: int = Field(5000, ge=0, le=10_000_000, description="of all its messages; likewise")
     connections: int = Field(50, ge=0, le=1_000_000, description="sessions at once that have logged in as it")
-    quota_bytes: Any = not_yet(0)
+    quota_bytes: int = Field(0, ge=0, le=2**50, description="what a mailbox holds")
+    over_quota: OverQuota = Field(
+        OverQuota.DEFER, strict=False, description='mail for a full one: "defer" (452 4.2.2) or "reject" (552 5.2.2)'
+    )
 
 
 class LimitsSection(Section):

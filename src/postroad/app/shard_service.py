@@ -17,6 +17,7 @@ from postroad.services.delivery import Delivery, DeliveryPlan, DeliveryWorld
 from postroad.services.housekeeping import Housekeeping
 from postroad.services.lanes import Errors
 from postroad.services.outbox_mover import OutboxMover
+from postroad.services.quotas import Quotas
 from postroad.services.relay_parts import Listener
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.limits import OUTBOX_LOOK_S
@@ -36,6 +37,7 @@ class Outgoing:
     entropy: Entropy
     holds: HoldStore
     ledger_keep: timedelta
+    quotas: Quotas
     listener: Listener | None = None
 
 
@@ -53,6 +55,7 @@ class ShardService:
                 entropy=outgoing.entropy,
                 holds=outgoing.holds,
                 aside=in_a_thread,
+                quotas=outgoing.quotas,
             ),
             DeliveryPlan(settings=outgoing.settings, retry=outgoing.retry, own_endpoints=outgoing.own_endpoints),
             errors=errors,

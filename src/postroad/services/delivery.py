@@ -197,6 +197,7 @@ class Delivery:
                         gone=self._left,
                         taken_back=self._left,
                         routing=self.routing,
+                        fresh=self.hand_over,
                         errors=self._errors,
                     ),
                     listener=self._listener,

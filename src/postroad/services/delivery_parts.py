@@ -14,13 +14,15 @@ from postroad.contracts.network import Network
 from postroad.contracts.queue_store import QueueStore
 from postroad.contracts.resolver import Resolver
 from postroad.services.conversion import in_place
+from postroad.services.quotas import Quotas
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.settings import DeliverySettings, RetrySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryWorld:
-    """The stores and seams that delivery works with. Without `holds` no domain may have a hold."""
+    """The stores and seams that delivery works with. Without `holds` no domain may have a hold; `quotas` may be
+    shared with reception, so that each knows what the other has learned."""
 
     queue: QueueStore
     mailboxes: MailboxStore
@@ -31,6 +33,7 @@ class DeliveryWorld:
     entropy: Entropy
     holds: HoldStore | None = None
     aside: Aside = in_place
+    quotas: Quotas | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,24 +10,29 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from postroad.contracts.directory import Account, Alias, Directory
+from postroad.contracts.directory import Account
 from postroad.contracts.errors import NoSuchMailbox
-from postroad.contracts.mailbox_store import Delivery, MailboxStore
-from postroad.contracts.queue_store import QueueStore
+from postroad.contracts.mailbox_store import Delivery
+from postroad.contracts.queue_store import StoredContent
 from postroad.message.convert import CannotConvert
 from postroad.message.trace import return_path_field
 from postroad.rules.body_form import Ask
+from postroad.rules.quota import has_room, is_exempt
+from postroad.services.answering import Answering, MailboxParts
 from postroad.services.conversion import Conversions
-from postroad.services.lanes import Errors
 from postroad.services.parcel import Parcel
+from postroad.services.quotas import Quotas
 from postroad.services.store_lane import StoreLane
 from postroad.vocabulary.enhanced_status import EnhancedStatus
 from postroad.vocabulary.envelope import BodyType, Recipient
 from postroad.vocabulary.outcome import Fate, Outcome
+from postroad.vocabulary.settings import OverQuota
 
 _DELIVERED = EnhancedStatus(2, 0, 0)
 _NO_SUCH_USER = EnhancedStatus(5, 1, 1)
 _DISABLED = EnhancedStatus(5, 2, 1)
+_FULL_FOR_NOW = EnhancedStatus(4, 2, 2)
+_FULL = EnhancedStatus(5, 2, 2)
 _LEADS_NOWHERE = EnhancedStatus(5, 2, 4)
 _NOWHERE = "The alias leads round in a circle, or to too many addresses; its administrator has to mend it."
 _FOR_MAILBOXES = Ask(from_binary=True, eight_bit_may_stay=True)
@@ -38,20 +43,26 @@ class LocalDelivery(StoreLane):
 
     def __init__(
         self,
+        parts: MailboxParts,
         *,
-        mailboxes: MailboxStore,
-        directory: Directory,
-        queue: QueueStore,
         conversions: Conversions,
-        tasks: asyncio.TaskGroup,
+        quotas: Quotas,
         concluded: Callable[[Parcel], None],
         gone: Callable[[Parcel], None],
-        errors: Errors,
     ) -> None:
-        super().__init__(place="mailbox", queue=queue, tasks=tasks, concluded=concluded, gone=gone, errors=errors)
-        self._mailboxes = mailboxes
-        self._directory = directory
+        super().__init__(
+            place="mailbox",
+            queue=parts.queue,
+            tasks=parts.tasks,
+            concluded=concluded,
+            gone=gone,
+            errors=parts.errors,
+        )
+        self._mailboxes = parts.mailboxes
+        self._directory = parts.directory
         self._conversions = conversions
+        self._quotas = quotas
+        self._answering = Answering(parts)
 
     def deliver(self, parcel: Parcel) -> None:
         work = parcel.work
@@ -64,34 +75,69 @@ class LocalDelivery(StoreLane):
         recipients, parcel.unsent = parcel.unsent, ()
         for recipient in recipients:
             try:
-                account = self._directory.recipient(recipient.forward_path)
-                if not isinstance(account, Account) and recipient.expanded:
-                    # RFC 3461 section 5.2.7.3: this recipient stands here to have that reported.
-                    self.note(parcel, Outcome(recipient, Fate.EXPANDED, _DELIVERED, "The alias was followed."))
-                    continue
-                if isinstance(account, Alias):
-                    self.note(parcel, _failure(recipient, _LEADS_NOWHERE, _NOWHERE))
-                    continue
+                account = self._account_of(parcel, recipient)
                 if account is None:
-                    self.note(parcel, _failure(recipient, _NO_SUCH_USER, "There is no such user here (any more)."))
                     continue
-                if account.disabled:
-                    self.note(parcel, _failure(recipient, _DISABLED, "The account is disabled and takes no mail."))
-                    continue
-                future = self._mailboxes.deliver(
-                    Delivery(
-                        account_id=account.id,
-                        key=f"{work.queue_id}/{recipient.forward_path.key()}",
-                        queue_id=work.queue_id,
-                        head=head,
-                        content=content,
-                        received_at=work.queued_at,
-                    )
+                delivery = Delivery(
+                    account_id=account.id,
+                    key=f"{work.queue_id}/{recipient.forward_path.key()}",
+                    queue_id=work.queue_id,
+                    head=head,
+                    content=content,
+                    received_at=work.queued_at,
                 )
+                if self._quotas.of(account) and not is_exempt(recipient.forward_path):
+                    self._put_within_quota(parcel, recipient, account, delivery)
+                else:
+                    self._put(parcel, recipient, account, delivery)
             except Exception as error:
                 self.note(parcel, self.trouble(recipient, error))
-                continue
-            future.add_done_callback(partial(self._delivered, parcel, recipient))
+
+    def _account_of(self, parcel: Parcel, recipient: Recipient) -> Account | None:
+        """Whose mailbox it is; None when the recipient's outcome is noted instead. Raises StoreUnavailable."""
+        found = self._directory.recipient(recipient.forward_path)
+        if isinstance(found, Account) and not found.disabled:
+            return found
+        if isinstance(found, Account):
+            outcome = _failure(recipient, _DISABLED, "The account is disabled and takes no mail.")
+        elif recipient.expanded:
+            # RFC 3461 section 5.2.7.3: this recipient stands here to have that reported.
+            outcome = Outcome(recipient, Fate.EXPANDED, _DELIVERED, "The alias was followed.")
+        elif found is None:
+            outcome = _failure(recipient, _NO_SUCH_USER, "There is no such user here (any more).")
+        else:
+            outcome = _failure(recipient, _LEADS_NOWHERE, _NOWHERE)
+        self.note(parcel, outcome)
+        return None
+
+    def _put(self, parcel: Parcel, recipient: Recipient, account: Account, delivery: Delivery) -> None:
+        """Raises what the store raises at once."""
+        future = self._mailboxes.deliver(delivery)
+        future.add_done_callback(partial(self._delivered, parcel, recipient, account, delivery))
+
+    def _put_within_quota(self, parcel: Parcel, recipient: Recipient, account: Account, delivery: Delivery) -> None:
+        used = self._quotas.used(account)
+        if used is None:
+            looking = self._put_when_known(parcel, recipient, account, delivery)
+            self._tasks.create_task(looking, name="how full a mailbox is")
+            return
+        size_bytes = len(delivery.head) + _size(delivery.content)
+        if has_room(used, size_bytes, self._quotas.of(account)):
+            self._quotas.add(account, size_bytes)
+            self._put(parcel, recipient, account, delivery)
+        elif self._quotas.limits.over_quota is OverQuota.DEFER:
+            self.note(parcel, Outcome(recipient, Fate.DEFERRED, _FULL_FOR_NOW, "The mailbox is full."))
+        else:
+            self.note(parcel, _failure(recipient, _FULL, "The mailbox is full."))
+
+    async def _put_when_known(self, parcel: Parcel, recipient: Recipient, account: Account, delivery: Delivery) -> None:
+        try:
+            await self._quotas.look(account)
+            self._put_within_quota(parcel, recipient, account, delivery)
+        except Exception as error:
+            self.note(parcel, self.trouble(recipient, error))
+        if parcel.is_concluded:
+            self.advance()
 
     async def _made_deliverable(self, parcel: Parcel) -> None:
         """Binary content is made 7-bit before it rests in a mailbox: POP3 sends lines, and what it says of their size
@@ -126,12 +172,20 @@ class LocalDelivery(StoreLane):
         parcel.converted = made
         return None
 
-    def _delivered(self, parcel: Parcel, recipient: Recipient, future: asyncio.Future[int]) -> None:
+    def _delivered(
+        self,
+        parcel: Parcel,
+        recipient: Recipient,
+        account: Account,
+        delivery: Delivery,
+        future: asyncio.Future[int],
+    ) -> None:
         if future.cancelled():
             return
         error = future.exception()
         if error is None:
             outcome = Outcome(recipient, Fate.DELIVERED, _DELIVERED)
+            self._follow_up(parcel, recipient, account, delivery)
         elif isinstance(error, NoSuchMailbox):
             outcome = _failure(recipient, _NO_SUCH_USER, "There is no such user here any more.")
         else:
@@ -139,6 +193,17 @@ class LocalDelivery(StoreLane):
         self.note(parcel, outcome)
         if parcel.is_concluded:
             self.advance()
+
+    def _follow_up(self, parcel: Parcel, recipient: Recipient, account: Account, delivery: Delivery) -> None:
+        if account.vacation is not None:
+            self._answering.delivered(parcel.work, account, recipient, delivery.content)
+        quota, used = self._quotas.of(account), self._quotas.used(account)
+        if quota and used is not None:
+            self._answering.filled(account, used, quota)
+
+
+def _size(content: bytes | StoredContent) -> int:
+    return len(content) if isinstance(content, bytes) else content.size_bytes
 
 
 def _failure(recipient: Recipient, status: EnhancedStatus, text: str) -> Outcome:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from postroad.contracts.queue_store import Work
+from postroad.contracts.queue_store import NewMessage, Work
 from postroad.rules.dead_hosts import DeadHosts
 from postroad.rules.deliver_by import is_too_late, returned
 from postroad.rules.mx_order import Ourselves
 from postroad.rules.retry import next_attempt_at
+from postroad.services.answering import MailboxParts
 from postroad.services.conversion import Conversions
 from postroad.services.delivery_parts import DeliveryPlan, DeliveryWorld, DestinationFigures
 from postroad.services.dispatcher import ConnectionBudget, Dispatcher, DispatcherParts
@@ -26,12 +27,14 @@ from postroad.services.local_delivery import LocalDelivery
 from postroad.services.notifications import Notifications, Routing
 from postroad.services.offline import Offline
 from postroad.services.parcel import Parcel
+from postroad.services.quotas import Quotas
 from postroad.services.relay import Relay
 from postroad.services.relay_parts import Listener, Surroundings
 from postroad.services.settling import Settled, Settling
 from postroad.services.sweep_on_demand import SweepOnDemand
 from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.limits import STOP_GRACE_S
+from postroad.vocabulary.settings import AccountLimits
 
 HERE = frozenset({DestinationKind.MAILBOX, DestinationKind.HOLD})
 """Destinations that are here: no network is needed for them."""
@@ -40,12 +43,14 @@ HERE = frozenset({DestinationKind.MAILBOX, DestinationKind.HOLD})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ends:
     """Who groups recipients anew, and who is told what becomes of a parcel: it was settled (or its lease is lost), its
-    message has gone, or it was not attempted after all."""
+    message has gone, or it was not attempted after all. `fresh` takes a message that follows from a delivery and is
+    durable."""
 
     settled: Settled
     gone: Callable[[Parcel], None]
     taken_back: Callable[[Parcel], None]
     routing: Routing
+    fresh: Callable[[NewMessage], None]
     errors: Errors
 
 
@@ -115,14 +120,21 @@ class Outlets:
             )
         )
         self.local = LocalDelivery(
-            mailboxes=world.mailboxes,
-            directory=world.directory,
-            queue=world.queue,
+            MailboxParts(
+                hostname=settings.hostname,
+                directory=world.directory,
+                mailboxes=world.mailboxes,
+                queue=world.queue,
+                clock=world.clock,
+                routing=routing,
+                fresh=ends.fresh,
+                tasks=tasks,
+                errors=errors,
+            ),
             conversions=conversions,
-            tasks=tasks,
+            quotas=world.quotas or Quotas(world.mailboxes, AccountLimits()),
             concluded=self.settling.conclude,
             gone=ends.gone,
-            errors=errors,
         )
         self.into_holds: HoldLane | None = None
         if world.holds is not None:

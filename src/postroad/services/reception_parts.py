@@ -25,6 +25,7 @@ from postroad.services.doorkeeper import AccountSessions
 from postroad.services.errands import Errands
 from postroad.services.holds import Holds
 from postroad.services.leads import leads_in
+from postroad.services.quotas import Quotas
 from postroad.services.shared_limits import Guess, SharedLimits
 from postroad.services.terminals import Terminals
 from postroad.vocabulary.envelope import Recipient
@@ -58,6 +59,8 @@ class Stores:
     directory: Directory
     passwords: Passwords
     ledger: Ledger
+    quotas: Quotas | None = None
+    """Without them nobody is refused because his mailbox is full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,7 @@ class Desk:
         self.limits = settings.limits
         self.queue = stores.queue
         self.directory = stores.directory
+        self.quotas = stores.quotas
         self.lead_of = leads_in(stores.directory)
         self.ledger = stores.ledger
         self.clock = around.clock

@@ -12,7 +12,7 @@ from typing import Any
 from postroad.contracts.directory import Account, DomainKind, Found
 from postroad.contracts.errors import StoreUnavailable
 from postroad.message.trace import address_literal
-from postroad.rules import acceptance, client_policy
+from postroad.rules import acceptance, client_policy, quota
 from postroad.rules.acceptance import AccountState, Place
 from postroad.rules.expansion import where_it_leads
 from postroad.rules.ruling import Ruling
@@ -32,6 +32,7 @@ from postroad.vocabulary.limits import (
     EXPANDED_RECIPIENTS,
 )
 from postroad.vocabulary.listener import ListenerRole
+from postroad.vocabulary.settings import OverQuota
 from postroad.vocabulary.story import Verdict
 from postroad.wire.smtp import replies
 from postroad.wire.smtp.events import (
@@ -164,6 +165,9 @@ class SmtpDecisions:
         ruling = acceptance.judge_recipient(path.local_part, place, _state_of(found), may_relay)
         if ruling.reply is not None:
             return self.refusals.refuse_guess("RCPT", str(event.forward_path), ruling, event.forward_path)
+        full = self._without_room(event, path, found)
+        if full is not None:
+            return full
         if transaction.sender.way is not Way.MAIL:
             account = found if isinstance(found, Account) else None
             verdict = self.content.ways.judge_recipient(transaction.sender.way, account)
@@ -172,6 +176,22 @@ class SmtpDecisions:
             if verdict is not None:
                 return Pending(verdict, lambda done: self._active(event, path, found, ruling, done.result()))
         return self._add(event, path, found, ruling)
+
+    def _without_room(self, event: RecipientGiven, path: Mailbox, found: Found | None) -> Answer | None:
+        """The answer for a mailbox that is full, or of which that has to be asked first; None where there is room."""
+        quotas = self._desk.quotas
+        if quotas is None or not isinstance(found, Account) or not quotas.of(found) or quota.is_exempt(path):
+            return None
+        if found.forward_to and not found.keeps_copy:
+            return None
+        used = quotas.used(found)
+        if used is None:
+            looking = self._desk.errands.start(quotas.look(found))
+            return Pending(looking, lambda done: STORE_UNAVAILABLE if done.exception() else self.decide(event))
+        if quota.has_room(used, self.content.under_way().sender.size or 0, quotas.of(found)):
+            return None
+        ruling = quota.FULL_FOR_NOW if quotas.limits.over_quota is OverQuota.DEFER else quota.FULL
+        return self.refusals.refuse("RCPT", str(event.forward_path), ruling, event.forward_path)
 
     def _active(
         self, event: RecipientGiven, path: Mailbox, found: Found | None, ruling: Ruling, active: bool

@@ -108,6 +108,15 @@ class RetrySettings(msgspec.Struct, frozen=True):
     warn_after: timedelta = timedelta(hours=4)
 
 
+class OverQuota(StrEnum):
+    """What becomes of mail for a mailbox that is full."""
+
+    DEFER = "defer"
+    """452 4.2.2; what was accepted before waits in the queue."""
+    REJECT = "reject"
+    """552 5.2.2; what was accepted before is returned."""
+
+
 class AccountLimits(msgspec.Struct, frozen=True):
     """Of each account that has none of its own; 0 is no limit. Messages and recipients are those accepted from it."""
 
@@ -115,6 +124,8 @@ class AccountLimits(msgspec.Struct, frozen=True):
     recipients_per_day: int = 5000
     connections: int = 50
     """Sessions at once that have logged in as it."""
+    quota_bytes: int = 0
+    over_quota: OverQuota = OverQuota.DEFER
 
 
 class LimitSettings(msgspec.Struct, frozen=True):
