@@ -323,6 +323,21 @@ after a crash, ids run ahead of the clock by so much at most."""
 FILE_THREADS = 4
 """Threads that write and read the queue's content files."""
 
+BACKUP_READ_BYTES = 1_048_576
+"""One read of a file that is copied into a backup or out of one, or summed."""
+
+BACKUP_STEP_PAGES = 4096
+"""Pages of a database that are copied before a look at whether the command was interrupted: 16 MiB."""
+
+BACKUP_DESCRIPTORS = 8192
+"""Files that a backup has open at once: the queue and all holds are copied as of one moment."""
+
+RESTORED_AGAIN = 64
+"""How often one message comes back out of one backup, having been removed in between."""
+
+SNAPSHOTS_KEPT_DAYS = 30
+"""How long the copy of a file is kept that was made before its format was changed."""
+
 INTEGRITY_COMPLAINTS = 20
 """Lines of an integrity check; a damaged file has more than anybody reads."""
 
@@ -339,6 +354,9 @@ DISK_LOOK_S = 1.0
 
 MAILBOX_SHARDS = 64
 """Files that the mailboxes are spread over, by account id. Never to be changed: it says where the mail is."""
+
+MAILBOX_READ_BYTES = 16_384
+"""One read of large content of a mailbox: what a session that fetches it slowly has in memory is bounded by it."""
 
 MAILBOX_COMMIT_BATCH = 2048
 """Deliveries and removals of one round of commits, one commit for each shard they touch."""
@@ -452,6 +470,9 @@ POP3_COMMANDS_OF_MESSAGE = 5
 """LIST, UIDL, TOP and DELE of every message, and one to spare."""
 POP3_OUTPUT_BYTES = 1_048_576
 """Replies that wait to be sent; above it the next pipelined command waits."""
+POP3_WRITE_AHEAD_BYTES = 24_576
+"""Octets of a message that wait for a slow reader before the next are read: with a read of MAILBOX_READ_BYTES on its
+way and its transparency a RETR keeps less than 64 KiB."""
 MAILDROP_MESSAGES = 1_000_000
 
 # ---- directory -----------------------------------------------------------------------------------
@@ -560,6 +581,12 @@ CONTENT_RATE_BYTES_S = 64
 
 CONTENT_RATE_WINDOW_S = 30.0
 """How long a client is watched before its speed is judged, again and again."""
+
+KEEPALIVE_IDLE_S = 60
+KEEPALIVE_EVERY_S = 10
+KEEPALIVE_TRIES = 4
+"""A peer that vanished without a word is known to be dead after 100 s, on every connection that we accept; what it
+held, such as a maildrop, is free then."""
 
 SESSION_OUTPUT_S = 60.0
 """How long a client may leave our replies unread, and how long a closed session may take to send its last."""
@@ -756,5 +783,79 @@ QUOTA_ANSWER_S = 2.0
 USER_LIST_BYTES = 32 * 1024 * 1024
 """A list of users to import."""
 USER_LIST_LINES = 200_000
-USER_LIST_PAGE = 200
+USER_LIST_PAGE = 25
 """Lines imported in one request, so that each takes seconds at most (a password costs tens of milliseconds)."""
+
+ARCHIVE_JOURNALED_REMEMBERED = 50_000
+"""Messages of which is known that they are in the archive, or need not be: the store is not asked for them again."""
+ARCHIVE_WAITING = 20_000
+"""Groups that wait for their message to be in the archive; what comes beyond stays in the queue for now."""
+ARCHIVE_COMPLAINTS = 100
+"""Findings of one `archive verify` that are told in full; the rest are counted."""
+ARCHIVE_PAGE = 200
+"""Records read from a file of the archive at a time: between pages the log can be carried over."""
+ARCHIVE_REMOVED_AT_ONCE = 500
+"""Records whose content retention removes with one entry in the register."""
+ARCHIVE_INDEXED_BYTES = 1024 * 1024
+"""Of each message are looked through for words."""
+ARCHIVE_FOUND = 1000
+"""Messages that one search tells of."""
+ARCHIVE_EXPORTED = 100_000
+"""Messages of one export."""
+ARCHIVE_REASON_CHARACTERS = 500
+"""Why somebody looks into the archive, as it is kept."""
+ARCHIVE_HOLD_NAME_CHARACTERS = 100
+
+# ---- Merged letters ------------------------------------------------------------------------------
+
+MERGE_TABLE_BYTES = 32 * 1024 * 1024
+"""The CSV of people."""
+MERGE_LINES = 50_000
+MERGE_COLUMNS = 200
+MERGE_FIELD_CHARACTERS = 65_536
+"""Below the 131,072 at which the reader of CSV gives up."""
+MERGE_PROBLEMS_TOLD = 50
+"""Lines of a table whose trouble is told; the others are counted."""
+MERGE_LETTERS_ASKED = 500
+"""Letters whose fate is looked up at once."""
+MERGE_STEPS = 300
+"""Steps of a merged letter's story that are looked at, the newest; more attempts than one message has."""
+MERGE_FAILURES_IN_A_ROW = 3
+"""Letters that the server did not take, one after the other, before a merged run ends."""
+SUPPRESSION_DAYS = 180
+"""How long an address that does not exist is not written to; most systems do not give it to somebody else sooner."""
+SUPPRESSION_DAYS_MAX = 36_500
+SUPPRESSIONS_MAX = 1_000_000
+SUPPRESSIONS_SHOWN = 10_000
+"""In one answer, the newest."""
+
+# ---- Mailing lists -------------------------------------------------------------------------------
+
+LIST_MEMBERS = 20_000
+"""Of one list. All are written down in the one transaction that settles the message to the list."""
+LIST_PORTION = 1000
+"""Members in one of the messages that a message to a list becomes."""
+LIST_PAGE = 1000
+"""Members in one request of an administrator, and in one look into the directory."""
+LIST_OWNERS = 20
+LIST_DESCRIPTION_CHARACTERS = 100
+LIST_EXPANSIONS_AT_ONCE = 2
+"""Messages being expanded at a time; each has the recipients of all members in memory."""
+LIST_BOUNCES_MAX = 5
+"""Bounces of a run that suspend a member."""
+LIST_BOUNCE_APART_S = 86_400
+"""Bounces within a day of one that was counted say nothing new of a member."""
+LIST_BOUNCE_RUN_S = 14 * 86_400
+"""A run ends when nothing has come back for so long."""
+LIST_BOUNCE_BYTES = 1_048_576
+"""How far a bounce is read for the fields of a delivery status."""
+LIST_BOUNCE_RECIPIENTS = 1000
+"""Recipients of one delivery status that are looked at."""
+LIST_TOKEN_DAYS = 3
+"""For how long a question whether somebody wants to join or leave can be answered."""
+LIST_ANSWER_APART_S = 600.0
+"""An address that has just been answered by a list is not answered again."""
+LIST_ANSWERS_KEPT = 10_000
+"""Addresses of which that is remembered; a full memory begins anew."""
+LIST_POLICY_LOOKS = 5
+"""Names asked for the policy of an author's domain, from the longest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NewType
 
 QueueId = NewType("QueueId", str)
@@ -38,6 +38,11 @@ def to_number(queue_id: str) -> int:
 
 def shard_of(queue_id: str) -> int:
     return to_number(queue_id) & (SHARDS_MAX - 1)
+
+
+def made_at(queue_id: str) -> datetime:
+    """When the id was given out; later than that where the clock had been set back. Raises ValueError."""
+    return _EPOCH + timedelta(microseconds=to_number(queue_id) >> _SHARD_BITS)
 
 
 class QueueIdSource:
