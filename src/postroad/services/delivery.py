@@ -12,7 +12,7 @@ durable, and nobody takes it twice meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from msgspec import structs
@@ -166,14 +166,16 @@ class Delivery:
             return f"this server is off line: {self._offline.words}"
         return self._outlets.why_left_alone(destination)
 
-    def snapshot(self) -> list[dict[str, str | int]]:
+    def snapshot(self, also: Iterable[Destination] = ()) -> list[dict[str, str | int]]:
         """For `status` and `queue summary`: a line for each destination that has something in hand, a connection,
-        or is paused (`delivery_parts.DestinationFigures`)."""
+        or is paused (`delivery_parts.DestinationFigures`), and for those that are asked about."""
         figures = self._outlets.figures(self._in_hand) if self._is_running else {}
-        for destination in self._paused:
+        for destination in (*self._paused, *also):
             figures.setdefault(destination, DestinationFigures(destination=str(destination)))
         for destination, those in figures.items():
             those.held_back_by = self.held_back(destination) or those.held_back_by
+            if self._is_running and (until := self._outlets.left_alone_until(destination)) is not None:
+                those.next_attempt_at = until.isoformat(timespec="seconds").replace("+00:00", "Z")
         return [each.line() for each in figures.values()]
 
     def stop(self) -> None:
@@ -220,13 +222,13 @@ class Delivery:
     async def _refill(self) -> None:
         """Take what is due, as far as there is room."""
         if self._offline.is_time_for(fresh=False):
-            taken = await self._take(1, self._is_no_probe, self._offline.probed())
+            taken = await self._take(1, self._is_no_probe, self._offline.probed() | self._paused)
             self._offline.begin_probe(taken[0].destination if taken else None)
         limit = self._in_hand.room
         if limit <= 0:
             return
         self._more_in_store = False
-        taken = await self._take(limit, self._is_in_hand, self._in_hand.full())
+        taken = await self._take(limit, self._is_in_hand, self._in_hand.full() | self._paused)
         self._more_in_store = self._more_in_store or len(taken) == limit
 
     async def _take(

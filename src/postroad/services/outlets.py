@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from postroad.contracts.queue_store import NewMessage, Work
 from postroad.rules.dead_hosts import DeadHosts
@@ -198,8 +198,16 @@ class Outlets:
         death = self.lanes.death((destination, False))
         if death is None:
             return ""
-        until = self._world.clock.now() + timedelta(seconds=death.until_s - self.lanes.now_s())
-        return f"left alone until {until:%H:%M:%S} UTC: {death.verdict.text}"
+        return f"left alone until {self._moment(death.until_s):%H:%M:%S} UTC: {death.verdict.text}"
+
+    def left_alone_until(self, destination: Destination) -> datetime | None:
+        """None where its hosts are not remembered as dead."""
+        death = self.lanes.death((destination, False))
+        return None if death is None else self._moment(death.until_s)
+
+    def _moment(self, at_s: float) -> datetime:
+        """The clock's time for one of the loop."""
+        return self._world.clock.now() + timedelta(seconds=at_s - self.lanes.now_s())
 
     # ---- for administrators ------------------------------------------------------------------------
 

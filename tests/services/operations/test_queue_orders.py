@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.services.operations.queue_orders import QueueOrders, Returning
-from postroad.services.operations.queue_summary import merged
+from postroad.services.operations.queue_summary import QueueSummaryOperations, merged
 from postroad.services.operations.schedulers import Schedulers
+from postroad.simulation.weather import Weather
+from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.settings import RetrySettings
 from postroad.vocabulary.story import Acted
 from tests.services.houses import pass_time
@@ -150,3 +153,30 @@ def test_the_summaries_of_several_workers_are_added_up() -> None:
     b, added = merged([one, two], 1)
     assert b == line("domain:b.example", 4, oldest="2026-11-22T12:00:00Z", last="451 later", held_back_by="offline")
     assert added == {"totals": True, "destinations": 4, "groups": 10, "held": 0, "due": 2}
+
+
+def test_the_summary_says_when_a_dead_host_is_tried_again_and_why_not_before(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            town.network.set_weather("203.0.113.2", Weather(black_hole=True))
+            await town.send(ANN, "bob@b.example")
+            await town.settled(1)
+            await town.send(ANN, "eve@b.example")
+            await town.settled(2)
+            await town.accept(ANN, "bea@b.example", after=timedelta(seconds=1))  # due before the host is tried
+            asking = QueueSummaryOperations(
+                queues=(town.queue,),
+                directory=town.directory,
+                clock=town.clock,
+                schedulers=Schedulers([town.delivery]),
+                configured_offline=False,
+            ).verbs()["queue.summary"]
+            (line, _) = await asking({})
+            tried_at = datetime.fromisoformat(line["next_attempt"])
+            assert timedelta(seconds=60) < tried_at - town.clock.now() < timedelta(minutes=5)
+            assert line["held_back_by"].startswith("left alone until")
+            (known,) = town.delivery.snapshot([Destination(DestinationKind.DOMAIN, "b.example")])
+            assert known["next_attempt_at"] == line["next_attempt"]
+
+    play(scene)

@@ -60,7 +60,9 @@ class QueueSummaryOperations:
             totals["groups"] += summary.groups
             totals["held"] += summary.held
             totals["due"] += summary.due
-        lines += self._in_memory({line["destination"] for line in lines}, destination, limit)
+        in_memory = self._in_memory({line["destination"] for line in lines}, destination, limit)
+        _not_before(lines, in_memory)
+        lines += in_memory
         return [*merged([lines], limit), totals]
 
     def _in_memory(self, stored: set[str], destination: str, limit: int) -> list[PlainObject]:
@@ -76,7 +78,8 @@ class QueueSummaryOperations:
         if offline:
             away = (name for name in stored if Destination.parse(name).kind not in _HERE)
             lines[:0] = [{**_empty(name), "held_back_by": "offline"} for name in away]
-        return lines + [_figures(line) for line in self._schedulers.snapshot() if line["destination"] in stored]
+        known = self._schedulers.snapshot(map(Destination.parse, stored))
+        return lines + [_figures(line) for line in known if line["destination"] in stored]
 
 
 def merged(answers: Iterable[Iterable[PlainObject]], limit: int) -> list[PlainObject]:
@@ -95,6 +98,16 @@ def merged(answers: Iterable[Iterable[PlainObject]], limit: int) -> list[PlainOb
         if line["held"] and line["held"] == line["groups"] and not line["held_back_by"]:
             line["held_back_by"] = "all held"
     return [*lines, totals] if totals else lines
+
+
+def _not_before(lines: list[PlainObject], in_memory: list[PlainObject]) -> None:
+    """Whoever is left alone until then is not connected to when the next of its mail is due before."""
+    until = {line["destination"]: line["next_attempt"] for line in in_memory if line["next_attempt"]}
+    for line in lines:
+        if line["next_attempt"]:
+            line["next_attempt"] = max(line["next_attempt"], until.get(line["destination"], ""))
+    for line in in_memory:
+        line["next_attempt"] = ""
 
 
 def _added(one: PlainObject, other: PlainObject) -> PlainObject:
@@ -141,6 +154,7 @@ def _figures(line: PlainObject) -> PlainObject:
         "in_flight": line["in_flight"],
         "connections": line["connections"],
         "limit": line.get("limit", 0),
+        "next_attempt": line.get("next_attempt_at", ""),
         "last": line.get("last_reply", ""),
         "held_back_by": line.get("held_back_by", ""),
     }

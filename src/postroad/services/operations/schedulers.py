@@ -32,7 +32,7 @@ class Scheduler(Protocol):
 
     def set_paused(self, destinations: frozenset[Destination]) -> None: ...
 
-    def snapshot(self) -> list[dict[str, str | int]]: ...
+    def snapshot(self, also: Iterable[Destination] = ()) -> list[dict[str, str | int]]: ...
 
 
 class Schedulers:
@@ -53,8 +53,10 @@ class Schedulers:
         """As of one: a shard's groups are in the hands of its own scheduler alone."""
         return frozenset[tuple[QueueId, Destination]]().union(*(one.recall(keys) for one in self._schedulers))
 
-    def snapshot(self) -> list[PlainObject]:
-        return [dict(line) for scheduler in self._schedulers for line in scheduler.snapshot()]
+    def snapshot(self, also: Iterable[Destination] = ()) -> list[PlainObject]:
+        """What is in memory, and what is known of these destinations."""
+        those = tuple(also)
+        return [dict(line) for scheduler in self._schedulers for line in scheduler.snapshot(those)]
 
     def obey(self, directory: Directory, configured_offline: bool) -> None:
         """Follow the orders that stand now. Raises StoreUnavailable."""
