@@ -39,6 +39,8 @@ COMMANDS = (
     ("account", "name"),
     ("account", "forward"),
     ("account", "vacation"),
+    ("account", "import"),
+    ("account", "export"),
     ("domain", "add"),
     ("domain", "remove"),
     ("domain", "list"),

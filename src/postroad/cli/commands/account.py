@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from postroad.cli.commands.account_mail import change, forward, name, vacation
+from postroad.cli.commands.user_list import export, import_
 from postroad.cli.house import House
 from postroad.cli.output import json_option, say_json, show, size
 from postroad.services.operations.performer import OperationFailed, PlainObject
@@ -208,5 +209,5 @@ def _password(from_stdin: bool) -> str:
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
 
 
-for _command in (name, forward, vacation):
+for _command in (name, forward, vacation, import_, export):
     account.add_command(_command)

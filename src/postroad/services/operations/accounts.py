@@ -32,6 +32,7 @@ from postroad.services.operations.arguments import (
 )
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
+from postroad.services.operations.user_imports import UserImports
 
 PASSWORD_CHARACTERS_MIN = 8
 LIMITS = {
@@ -50,6 +51,7 @@ class AccountOperations:
         self._passwords = passwords
         self._mail = AccountMailOperations(existing=self._existing, change=self._change)
         self._aliases = AliasOperations(directory=directory)
+        self._imports = UserImports(directory=directory, secrets=self._secrets)
 
     def verbs(self) -> Verbs:
         return {
@@ -65,6 +67,7 @@ class AccountOperations:
             "account.grant": self._grant,
             **self._mail.verbs(),
             **self._aliases.verbs(),
+            **self._imports.verbs(),
         }
 
     # ---- domains ---------------------------------------------------------------------------------
