@@ -218,14 +218,18 @@ class House:
                 listener.stop()
 
     @asynccontextmanager
-    async def pop3(self, plaintext_login: PlaintextLogin = PlaintextLogin.ALWAYS) -> AsyncIterator[Pop3Service]:
+    async def pop3(
+        self, plaintext_login: PlaintextLogin = PlaintextLogin.ALWAYS, *, apop: bool = False
+    ) -> AsyncIterator[Pop3Service]:
         pop3 = Pop3Service(
-            settings=Pop3Settings(hostname=HOSTNAME, plaintext_login=plaintext_login, tls_available=True),
+            settings=Pop3Settings(hostname=HOSTNAME, plaintext_login=plaintext_login, tls_available=True, apop=apop),
             stores=Pop3Stores(
                 mailboxes=self.mailboxes, directory=self.directory, passwords=self.passwords, ledger=self.ledger
             ),
             clock=self.clock,
             network=self.machine,
+            entropy=VirtualEntropy(),
+            channel_binding=lambda: self.channel_binding,
         )
         async with pop3:
             listeners = [

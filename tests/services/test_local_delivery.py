@@ -11,6 +11,7 @@ from msgspec import structs
 
 from postroad.contracts.errors import NoSuchMailbox, StoreFull, StoreUnavailable
 from postroad.contracts.mailbox_store import Delivery as MailboxDelivery
+from postroad.message.surrogate import rewriter
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.outcome import Fate
@@ -131,3 +132,25 @@ def test_deliveries_from_the_store_arrive_each_once(tmp_path: Path) -> None:
 
     play(before)
     play(after)
+
+
+@pytest.mark.parametrize("filling", [0, 3000], ids=["small", "large"])
+def test_a_letter_with_utf8_in_its_header_has_a_surrogate_kept_beside_it(tmp_path: Path, filling: int) -> None:
+    content = "Subject: Grüße\r\n\r\nGrüße\r\n".encode() + b"It rains, and the post is on the road.\r\n" * filling
+
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            await town.send(ANN, "cat@a.example", content=content)
+            await town.queue_is_empty()
+            cat = town.directory.account(Mailbox("cat", "a.example"))
+            assert cat is not None
+            async with town.mailboxes.open_maildrop(cat.id) as maildrop:
+                (message,) = maildrop.messages
+                edits = await maildrop.surrogate(message.uid)
+            whole = b"Return-Path: <ann@a.example>\r\n" + content
+            made = rewriter(edits)
+            shown = made.feed(whole) + made.end()
+            assert shown == whole.replace("Subject: Grüße".encode(), b"Subject: =?utf-8?b?R3LDvMOfZQ==?=")
+            assert message.surrogate_growth == len(shown) - len(whole)
+
+    play(scene)

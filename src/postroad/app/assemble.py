@@ -203,6 +203,7 @@ async def open_access(
             settings=Pop3Settings(
                 hostname=configuration.hostname,
                 plaintext_login=configuration.plaintext_login(),
+                apop=configuration.pop3.apop,
                 tls_available=True,
                 sessions_per_client=limits.sessions_per_client,
                 exempt=limits.exempt,
@@ -216,6 +217,8 @@ async def open_access(
             clock=shared.clock,
             network=network,
             shared=shared_limits,
+            entropy=SystemEntropy(),
+            channel_binding=identity.end_point,
         )
         await opened.enter_async_context(pop3)
         opened.push_async_callback(pop3.stop, STOP_GRACE_S)

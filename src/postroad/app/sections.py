@@ -259,6 +259,7 @@ class Pop3Section(Section):
     plaintext_login: PlaintextLogin = Field(
         PlaintextLogin.LOOPBACK, strict=False, description='passwords without TLS: "never", "loopback", "always"'
     )
+    apop: bool = Field(False, description="offer APOP to accounts that were added with --cram-md5")
 
 
 class ArchiveSection(Section):

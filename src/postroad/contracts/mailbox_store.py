@@ -17,7 +17,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One copy for one mailbox.
 
     `key` makes it once: a second delivery with the same key changes nothing (RFC 5321 section 6.1 lets us
-    not lose mail; the key lets us not double it). `head` is put before the content (Return-Path).
+    not lose mail; the key lets us not double it). `head` is put before the content (Return-Path). `surrogate` are
+    edits that the store keeps beside the message and gives back as they are (RFC 6858), b"" for none;
+    `surrogate_growth` tells by how many octets they change its size.
     """
 
     account_id: int
@@ -27,16 +29,36 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     head: bytes
     content: bytes | StoredContent
     received_at: datetime
+    surrogate: bytes = b""
+    surrogate_growth: int = 0
+
+
+class MailboxStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What IMAP asks about a mailbox (RFC 9051 section 6.3.11, RFC 7162). `uid_validity` is 0 for one to which nothing
+    was ever delivered; `uid_next` is above every UID there is, or was."""
+
+    uid_validity: int
+    uid_next: int
+    mod_seq: int
+    """The highest of its messages and removals; it never falls."""
+    messages: int
+    size_bytes: int
 
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a maildrop as the snapshot lists it. `size_bytes` counts octets with CR LF line ends
-    and without dot-stuffing (RFC 1939 section 11); `uid` rises and never returns (UIDVALIDITY:UID is the UIDL)."""
+    and without dot-stuffing (RFC 1939 section 11); `uid` rises and never returns (UIDVALIDITY:UID is the UIDL).
+    `received_at` is IMAP's internal date, `mod_seq` the mailbox's when the message last changed (RFC 7162), `flags`
+    are separated by spaces. `surrogate_growth`: by how many octets its surrogate is larger; None where it has none."""
 
     uid: int
     size_bytes: int
     queue_id: QueueId
     received_at: datetime
+    mod_seq: int = 0
+    flags: str = ""
+    folder: str = "INBOX"
+    surrogate_growth: int | None = None
 
 
 class Maildrop(Protocol):
@@ -52,6 +74,10 @@ class Maildrop(Protocol):
 
     async def content(self, uid: int) -> StoredContent:
         """Raises KeyError when it is gone, StoreUnavailable."""
+        ...
+
+    async def surrogate(self, uid: int) -> bytes:
+        """The edits that were given at delivery, b"" for none. Raises KeyError when it is gone, StoreUnavailable."""
         ...
 
     async def remove(self, uids: tuple[int, ...]) -> None:
@@ -74,6 +100,10 @@ class MailboxStore(Protocol):
 
     async def list_messages(self, account_id: int) -> tuple[StoredMessage, ...]:
         """For administrators: without the lock."""
+        ...
+
+    async def status(self, account_id: int) -> MailboxStatus:
+        """Without the lock. Raises StoreUnavailable."""
         ...
 
     async def content(self, account_id: int, uid: int) -> StoredContent:

@@ -8,7 +8,8 @@ not come to that, the sweep when the shard is next taken does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
 import msgspec
@@ -19,12 +20,16 @@ from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import QueueStore, Spool, StoredContent
 from postroad.message.convert import CannotConvert, Conversion, Rewriter, plan_conversion, rewrite
 from postroad.message.structure import Structure, StructureScanner, scan
+from postroad.message.surrogate import Surrogate, edits_of, headers_to_edit, plan_surrogate
 from postroad.rules.body_form import Ask, ContentNeeds
 from postroad.vocabulary.envelope import BodyType
 from postroad.vocabulary.limits import CONVERSIONS_AT_ONCE
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+_NOWHERE = sys.maxsize
+"""Beyond the end of any content."""
 
 
 class Converted(msgspec.Struct, frozen=True):
@@ -105,8 +110,22 @@ class Conversions:
                 spool.discard()
                 raise
 
-    async def _scanned(self, content: StoredContent) -> Structure:
+    async def surrogate(self, head: bytes, content: bytes | StoredContent) -> Surrogate | None:
+        """What clients without UTF-8 in headers get in the place of `head` and `content` (RFC 6858); None where they
+        can have these. Raises StoreUnavailable."""
+        octets = content if isinstance(content, bytes) else content.in_memory()
+        if octets is not None:
+            return plan_surrogate(head + octets)
+        assert not isinstance(content, bytes)
+        async with self._turns:
+            ranges = headers_to_edit(await self._scanned(content, head))
+            if not ranges:
+                return None
+            return edits_of(await _cut_out(head, content, ranges))
+
+    async def _scanned(self, content: StoredContent, head: bytes = b"") -> Structure:
         scanner = StructureScanner()
+        scanner.feed(head)
         async for chunk in content.chunks():
             await self._aside(scanner.feed, chunk)
         return await self._aside(lambda ended: ended.end(), scanner)
@@ -120,6 +139,33 @@ class Conversions:
         if octets := rewriter.end():
             spool.write(octets)
         return await spool.seal()
+
+
+async def _cut_out(head: bytes, content: StoredContent, ranges: list[tuple[int, int]]) -> list[tuple[int, bytes]]:
+    """The octets of the ranges, which are in order, each with where it begins. They are headers, and so together no
+    more than MIME_HEADERS_BYTES."""
+    found: list[tuple[int, bytes]] = []
+    wanted = iter(ranges)
+    start, end = next(wanted)
+    pieces: list[bytes] = []
+    offset = 0
+
+    async def all_octets() -> AsyncIterator[bytes]:
+        yield head
+        async for chunk in content.chunks():
+            yield chunk
+
+    async for chunk in all_octets():
+        after = offset + len(chunk)
+        while start < after:
+            pieces.append(chunk[max(0, start - offset) : end - offset])
+            if end > after:
+                break
+            found.append((start, b"".join(pieces)))
+            pieces.clear()
+            start, end = next(wanted, (_NOWHERE, _NOWHERE))
+        offset = after
+    return found
 
 
 def _plan(structure: Structure, ask: Ask) -> Conversion | CannotConvert:

@@ -1,7 +1,8 @@
 """Final delivery into mailboxes here (RFC 5321 section 4.3 and 4.4: Return-Path), batched by the store.
 
 Each recipient's delivery is a future of the store, and a callback notes its outcome. The key of a delivery makes
-it happen once, however often the group is tried. Binary content is made 7-bit first, once for the group.
+it happen once, however often the group is tried. Binary content is made 7-bit first, once for the group; so is the
+plan of what clients without UTF-8 in headers will see (RFC 6858).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from postroad.contracts.errors import NoSuchMailbox
 from postroad.contracts.mailbox_store import Delivery
 from postroad.contracts.queue_store import StoredContent
 from postroad.message.convert import CannotConvert
+from postroad.message.surrogate import plan_surrogate
 from postroad.message.trace import return_path_field
 from postroad.rules.body_form import Ask
 from postroad.rules.quota import has_room, is_exempt
@@ -72,6 +74,14 @@ class LocalDelivery(StoreLane):
         content = parcel.content if parcel.converted is None else parcel.converted.content
         assert content is not None, "fetched before it is delivered"
         head = return_path_field(work.envelope.reverse_path)
+        octets = content if isinstance(content, bytes) else content.in_memory()
+        if octets is not None:
+            surrogate = None if octets.isascii() and head.isascii() else plan_surrogate(head + octets)
+        elif parcel.surrogate_sought:
+            surrogate = parcel.surrogate
+        else:
+            self._tasks.create_task(self._made_readable(parcel, head, content), name="a surrogate for a mailbox")
+            return
         recipients, parcel.unsent = parcel.unsent, ()
         for recipient in recipients:
             try:
@@ -85,6 +95,8 @@ class LocalDelivery(StoreLane):
                     head=head,
                     content=content,
                     received_at=work.queued_at,
+                    surrogate=surrogate.edits if surrogate is not None else b"",
+                    surrogate_growth=surrogate.growth_bytes if surrogate is not None else 0,
                 )
                 if self._quotas.of(account) and not is_exempt(recipient.forward_path):
                     self._put_within_quota(parcel, recipient, account, delivery)
@@ -145,9 +157,7 @@ class LocalDelivery(StoreLane):
         try:
             refusal = await self._convert(parcel)
         except Exception as error:
-            recipients, parcel.unsent = parcel.unsent, ()
-            for recipient in recipients:
-                self.note(parcel, self.trouble(recipient, error))
+            self._give_up(parcel, error)
         else:
             if refusal is None:
                 self.deliver(parcel)
@@ -157,6 +167,23 @@ class LocalDelivery(StoreLane):
                 for recipient in recipients:
                     self.note(parcel, _failure(recipient, refusal.status, text))
         self.advance()
+
+    async def _made_readable(self, parcel: Parcel, head: bytes, content: bytes | StoredContent) -> None:
+        """Large content is looked through for headers in UTF-8 before it is delivered."""
+        try:
+            parcel.surrogate = await self._conversions.surrogate(head, content)
+            parcel.surrogate_sought = True
+        except Exception as error:
+            self._give_up(parcel, error)
+        else:
+            self.deliver(parcel)
+        self.advance()
+
+    def _give_up(self, parcel: Parcel, error: Exception) -> None:
+        """The content cannot be read: each recipient hears of it."""
+        recipients, parcel.unsent = parcel.unsent, ()
+        for recipient in recipients:
+            self.note(parcel, self.trouble(recipient, error))
 
     async def _convert(self, parcel: Parcel) -> CannotConvert | None:
         """Octets over 127 may stay in a mailbox where they cannot be encoded; lone CR, LF and NUL may not. Raises

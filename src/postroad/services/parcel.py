@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from postroad.contracts.queue_store import StoredContent, Work
+from postroad.message.surrogate import Surrogate
 from postroad.rules.body_form import ContentNeeds
 from postroad.services.conversion import Converted
 from postroad.vocabulary.destination import Destination
@@ -29,13 +30,15 @@ class Parcel:
     held_bytes  what it weighs in memory
     needs       what looking through the content has shown, where somebody had to
     converted   the content made 7-bit for whom it went to last; to be dropped by `forget_converted`
+    surrogate   what mailboxes keep beside large content for clients without UTF-8, once it was looked for
     began_s     the loop's time when it was taken up, NEVER_BEGAN before
     cuts        connections that ended under it
     next_hop_reports, next_hop_keeps_time   the server that took it over was given NOTIFY, and BY=
     """
 
     __slots__ = ("began_s", "content", "converted", "cuts", "held_bytes", "key", "needs", "next_hop_keeps_time",
-                 "next_hop_reports", "outcomes", "remote", "remote_name", "tls", "unsent", "work")  # fmt: skip
+                 "next_hop_reports", "outcomes", "remote", "remote_name", "surrogate", "surrogate_sought",
+                 "tls", "unsent", "work")  # fmt: skip
 
     def __init__(self, work: Work, content: bytes | StoredContent | None = None) -> None:
         self.work = work
@@ -48,6 +51,8 @@ class Parcel:
         self.cuts = 0
         self.needs: ContentNeeds | None = None
         self.converted: Converted | None = None
+        self.surrogate: Surrogate | None = None
+        self.surrogate_sought = False
         self.remote: Endpoint | None = None
         self.remote_name = ""
         self.tls: TlsFacts | None = None

@@ -10,17 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from postroad.contracts.directory import Account
 from postroad.contracts.errors import Busy, MaildropLocked, StoreUnavailable
 from postroad.contracts.mailbox_store import Maildrop, StoredMessage
 from postroad.contracts.queue_store import StoredContent
+from postroad.message.convert import Rewriter
+from postroad.message.surrogate import rewriter as surrogate_rewriter
 from postroad.services.authentication import TooManyGuesses
 from postroad.services.connection import Connection, House
 from postroad.services.pop3_parts import Pop3Desk
 from postroad.vocabulary.endpoint import Endpoint, PeerFacts, TlsFacts
-from postroad.vocabulary.limits import AUTH_FAILURES
+from postroad.vocabulary.limits import AUTH_FAILURES, POP3_WRITE_AHEAD_BYTES
 from postroad.vocabulary.listener import ListenerRole
 from postroad.vocabulary.story import Entry, Fetched, Verdict
 from postroad.wire.pop3.events import (
@@ -28,15 +30,18 @@ from postroad.wire.pop3.events import (
     MaildropReleased,
     MessageAsked,
     OutputDue,
+    ProofGiven,
+    SecretAsked,
     UpdateAsked,
 )
-from postroad.wire.pop3.server import Pop3Profile, Pop3Session
+from postroad.wire.pop3.server import Pop3Session
 from postroad.wire.session import Wait
 
 _NOT_NOW = "The mailbox is not available now, try again later"
 _WRONG = "Wrong name or password"
 
 Admit = Callable[["Pop3Connection"], bytes]
+Login: TypeAlias = CredentialsGiven | ProofGiven
 
 
 class Pop3Connection(Connection):
@@ -65,14 +70,8 @@ class Pop3Connection(Connection):
         if refusal:
             transport.write(refusal)
             return None
-        self._pop3 = Pop3Session(
-            Pop3Profile(
-                hostname=self._desk.settings.hostname,
-                tls_available=self._desk.settings.tls_available,
-                tls_active=self._tls is not None,
-                plaintext_login_allowed=self._desk.may_log_in_plain(self.remote.address),
-            )
-        )
+        transport.set_write_buffer_limits(high=POP3_WRITE_AHEAD_BYTES)
+        self._pop3 = self._desk.session(self.remote.address, in_tls=self._tls is not None)
         return self._pop3
 
     def advance(self) -> tuple[Wait, bool]:
@@ -86,7 +85,9 @@ class Pop3Connection(Connection):
                 return event, acted
             acted = True
             match event:
-                case CredentialsGiven():
+                case SecretAsked():
+                    self._give_secret(session, event)
+                case CredentialsGiven() | ProofGiven():
                     self.parked = True
                     errands.start(self._guarded(self._log_in(event)))
                     return Wait.NEED_ANSWER, True
@@ -123,6 +124,8 @@ class Pop3Connection(Connection):
 
     def secured(self, facts: TlsFacts) -> None:
         self._tls = facts
+        assert self.transport is not None
+        self.transport.set_write_buffer_limits(high=POP3_WRITE_AHEAD_BYTES)
 
     def unsecured(self, reason: str) -> None:
         self._note_refusal("STLS", "", "", Verdict("tls", "reject", reason))
@@ -147,22 +150,38 @@ class Pop3Connection(Connection):
 
     # ---- login ------------------------------------------------------------------------------------
 
-    async def _log_in(self, event: CredentialsGiven) -> None:
+    def _give_secret(self, session: Pop3Session, event: SecretAsked) -> None:
+        """APOP goes by the secret that is kept for CRAM-MD5: both need one that can be read."""
+        mechanism = "CRAM-MD5" if event.mechanism == "APOP" else event.mechanism
+        try:
+            found = self._desk.authentication.secret(self.remote.address, mechanism, event.name)
+        except TooManyGuesses:
+            self._turn_away(session, event)
+        except StoreUnavailable:
+            session.refuse(_NOT_NOW, "SYS/TEMP")
+        else:
+            session.give_secret(found.secret, found.fake_salt)
+
+    async def _who(self, event: Login) -> Account | None:
+        authentication, client = self._desk.authentication, self.remote.address
+        if isinstance(event, ProofGiven):
+            return authentication.proven(client, event.name, event.right, event.authorization_id)
+        return await authentication.log_in(client, event.name, event.password, event.authorization_id)
+
+    async def _log_in(self, event: Login) -> None:
         session = self._pop3
         assert session is not None
         try:
-            account = await self._desk.authentication.log_in(self.remote.address, event.name, event.password)
+            account = await self._who(event)
             if account is None:
-                await self._wrong(event.name)
+                await self._wrong(event)
                 return
             async with self._desk.mailboxes.open_maildrop(account.id) as maildrop:
                 self._open(session, account, maildrop)
                 await self._released.wait()
                 done = await self._removed(maildrop)
         except TooManyGuesses:
-            self._note_refusal("PASS", event.name, "", Verdict("password", "reject", "too many failed logins"))
-            session.refuse(_WRONG, "AUTH")
-            session.shut_down("Too many failed logins")
+            self._turn_away(session, event)
         except MaildropLocked:
             session.refuse("Another session has this mailbox open", "IN-USE")  # RFC 2449 section 8.1.2
         except (Busy, StoreUnavailable):
@@ -176,6 +195,11 @@ class Pop3Connection(Connection):
                     session.refuse("Some messages could not be removed", "SYS/TEMP")
         self._go_on()
 
+    def _turn_away(self, session: Pop3Session, event: Login | SecretAsked) -> None:
+        self._note_refusal(_stage(event), event.name, "", Verdict("password", "reject", "too many failed logins"))
+        session.refuse(_WRONG, "AUTH")
+        session.shut_down("Too many failed logins")
+
     def _open(self, session: Pop3Session, account: Account, maildrop: Maildrop) -> None:
         self._account = account
         self._maildrop = maildrop
@@ -183,17 +207,19 @@ class Pop3Connection(Connection):
         messages = maildrop.messages
         validity = maildrop.uid_validity
         session.opened(
-            [each.size_bytes for each in messages],
+            # What RETR will send (RFC 1939 section 11): to who has not said UTF8, the surrogate.
+            [each.size_bytes + (0 if session.utf8 else each.surrogate_growth or 0) for each in messages],
             # RFC 1939 section 7, UIDL: never used again, the same in every session.
             [f"{validity}.{each.uid}" for each in messages],
         )
         self._go_on()
 
-    async def _wrong(self, name: str) -> None:
+    async def _wrong(self, event: Login) -> None:
         session = self._pop3
         assert session is not None
         self._failures += 1
-        self._note_refusal("PASS", name, f"-ERR {_WRONG}", Verdict("password", "reject", "wrong name or password"))
+        verdict = Verdict("password", "reject", "wrong name or password")
+        self._note_refusal(_stage(event), event.name, f"-ERR {_WRONG}", verdict)
         await asyncio.sleep(self._desk.authentication.delay_s(self.remote.address, self._failures))
         if self.gone:
             return
@@ -210,8 +236,11 @@ class Pop3Connection(Connection):
         assert session is not None
         assert maildrop is not None
         message = maildrop.messages[event.number - 1]
+        rewriter: Rewriter | None = None
         try:
             content = await maildrop.content(message.uid)
+            if message.surrogate_growth is not None and not session.utf8:
+                rewriter = surrogate_rewriter(await maildrop.surrogate(message.uid))
         except KeyError:
             session.refuse("This message is no longer there")
         except StoreUnavailable:
@@ -219,7 +248,7 @@ class Pop3Connection(Connection):
         else:
             session.send_message()
             try:
-                await self._stream(session, content)
+                await self._stream(session, content, rewriter)
             except StoreUnavailable as failure:
                 session.break_off(str(failure))
             else:
@@ -228,11 +257,16 @@ class Pop3Connection(Connection):
                     self._note_fetched(message, removed=False)
         self._go_on()
 
-    async def _stream(self, session: Pop3Session, content: StoredContent) -> None:
+    async def _stream(self, session: Pop3Session, content: StoredContent, rewriter: Rewriter | None) -> None:
+        octets = content.in_memory()
+        if octets is not None:
+            # All at once: whatever a slow reader leaves waits in the transport alone.
+            session.send_chunk(octets if rewriter is None else rewriter.feed(octets) + rewriter.end())
+            return
         chunks = content.chunks()
         try:
             async for chunk in chunks:
-                session.send_chunk(chunk)
+                session.send_chunk(chunk if rewriter is None else rewriter.feed(chunk))
                 self.flush()
                 if not session.wants_more or not await self._has_room():
                     break
@@ -278,3 +312,10 @@ class Pop3Connection(Connection):
 
     def facts(self) -> PeerFacts:
         return PeerFacts(remote=self.remote, local=self._local, tls=self._tls)
+
+
+def _stage(event: Login | SecretAsked) -> str:
+    """The command, for the ledger."""
+    if event.mechanism == "USER":
+        return "PASS"
+    return "APOP" if event.mechanism == "APOP" else "AUTH"

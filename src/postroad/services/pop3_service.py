@@ -1,4 +1,4 @@
-"""POP3: users fetch their mail (RFC 1939, with STLS of RFC 2595 and POP3 over TLS of RFC 8314).
+"""POP3: users fetch their mail (RFC 1939, with STLS of RFC 2595, AUTH of RFC 5034, and POP3 over TLS of RFC 8314).
 
 async with Pop3Service(settings=..., stores=..., clock=..., network=...) as pop3:
     listener = await network.listen(pop3.connection(ListenerRole.POP3), ...)
@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Callable
 
 from postroad.contracts.clock import Clock
+from postroad.contracts.entropy import Entropy
 from postroad.contracts.network import Network
 from postroad.rules.networks import NetworkSet
 from postroad.services.conversations import Conversations
 from postroad.services.pop3_connection import Pop3Connection
-from postroad.services.pop3_parts import Pop3Desk, Pop3Settings, Pop3Stores
+from postroad.services.pop3_parts import Pop3Desk, Pop3Settings, Pop3Stores, Pop3Surroundings
 from postroad.services.shared_limits import SharedLimits
 from postroad.vocabulary.listener import ListenerRole
 
@@ -36,14 +37,24 @@ class Pop3Service(Conversations):
         clock: Clock,
         network: Network,
         shared: SharedLimits | None = None,
+        entropy: Entropy | None = None,
+        channel_binding: Callable[[], bytes] = bytes,
     ) -> None:
+        """See `Pop3Surroundings`."""
         super().__init__(
             network=network,
             sessions_max=settings.sessions,
             of_client_max=settings.sessions_per_client,
             exempt=NetworkSet(settings.exempt),
         )
-        self._desk = Pop3Desk(settings, stores, clock, network, shared or SharedLimits())
+        around = Pop3Surroundings(
+            clock=clock,
+            network=network,
+            shared=shared or SharedLimits(),
+            entropy=entropy,
+            channel_binding=channel_binding,
+        )
+        self._desk = Pop3Desk(settings, stores, around)
 
     def connection(self, role: ListenerRole) -> Callable[[], asyncio.Protocol]:
         """The protocol factory of a listener in this role (POP3 or POP3S). Usable inside `async with` only."""

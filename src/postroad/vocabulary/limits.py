@@ -788,8 +788,8 @@ USER_LIST_PAGE = 25
 
 ARCHIVE_JOURNALED_REMEMBERED = 50_000
 """Messages of which is known that they are in the archive, or need not be: the store is not asked for them again."""
-ARCHIVE_WAITING = 20_000
-"""Groups that wait for their message to be in the archive; what comes beyond stays in the queue for now."""
+ARCHIVE_WAITING = 1000
+"""Fresh messages that wait, with their content, to be in the archive; what comes beyond stays in the queue for now."""
 ARCHIVE_COMPLAINTS = 100
 """Findings of one `archive verify` that are told in full; the rest are counted."""
 ARCHIVE_PAGE = 200

@@ -13,7 +13,29 @@ import ssl
 from collections.abc import Callable
 
 from postroad.contracts.network import ProtocolFactory
-from postroad.vocabulary.limits import ACCEPT_RETRY_S, LISTEN_BACKLOG, TLS_HANDSHAKE_S, TLS_SHUTDOWN_S
+from postroad.vocabulary.limits import (
+    ACCEPT_RETRY_S,
+    KEEPALIVE_EVERY_S,
+    KEEPALIVE_IDLE_S,
+    KEEPALIVE_TRIES,
+    LISTEN_BACKLOG,
+    TLS_HANDSHAKE_S,
+    TLS_SHUTDOWN_S,
+)
+
+
+def find_the_dead(sock: socket.socket) -> None:
+    """Have the kernel find out about peers that vanished without a word. The connections that a listening socket
+    accepts inherit this. Raises OSError."""
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_EVERY_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_TRIES)
+    # Keep-alive is silent while octets of ours wait to be acknowledged; this is the same bound for those (RFC 5482).
+    after_s = KEEPALIVE_IDLE_S + KEEPALIVE_EVERY_S * KEEPALIVE_TRIES
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, after_s * 1000)
 
 
 class RealListener:
@@ -41,6 +63,7 @@ class RealListener:
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Accept from now on; a task of `group` looks after it. Raises OSError if the loop cannot."""
         try:
+            find_the_dead(self._sock)
             await self._accept()
         except BaseException:
             self._sock.close()

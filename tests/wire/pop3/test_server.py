@@ -201,22 +201,24 @@ def capabilities(house: House) -> set[str]:
     return set(tags)
 
 
-ALWAYS = {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "IMPLEMENTATION Postroad"}
+ALWAYS = {"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "LANG"}
+ALWAYS |= {"IMPLEMENTATION Postroad"}
+LOGIN_IS_OPEN = ALWAYS | {"USER", "UTF8 USER"}
 
 
 def test_a_capability_is_announced_only_where_it_is_true() -> None:
-    assert capabilities(House(PLAIN)) == ALWAYS | {"USER"}
-    assert capabilities(House(POP3S)) == ALWAYS | {"USER"}
-    assert capabilities(House(Pop3Profile(hostname="h"))) == ALWAYS
+    assert capabilities(House(PLAIN)) == LOGIN_IS_OPEN
+    assert capabilities(House(POP3S)) == LOGIN_IS_OPEN
+    assert capabilities(House(Pop3Profile(hostname="h"))) == ALWAYS | {"UTF8"}
     house = House(STLS)
-    assert capabilities(house) == ALWAYS | {"STLS"}
+    assert capabilities(house) == ALWAYS | {"UTF8", "STLS"}
     house.hear(b"STLS\r\n")
     house.session.tls_started(FACTS)
-    assert capabilities(house) == ALWAYS | {"USER"}
+    assert capabilities(house) == LOGIN_IS_OPEN
     both = House(Pop3Profile(hostname="h", tls_available=True, plaintext_login_allowed=True))
-    assert capabilities(both) == ALWAYS | {"USER", "STLS"}
+    assert capabilities(both) == LOGIN_IS_OPEN | {"STLS"}
     both.hear(LOGIN)
-    assert capabilities(both) == ALWAYS | {"USER"}
+    assert capabilities(both) == LOGIN_IS_OPEN
 
 
 def test_a_name_in_the_clear_is_refused_with_the_way_out() -> None:
@@ -489,6 +491,7 @@ def test_a_hundred_thousand_messages_are_listed_at_once() -> None:
 # ---- misuse and the table -----------------------------------------------------------------------------
 
 
+LOGINS = ("PASS", "AUTH", "APOP")
 MISUSES: list[Callable[[Pop3Session], None]] = [
     lambda session: session.updated(),
     lambda session: session.refuse("x"),
@@ -511,7 +514,7 @@ def test_every_state_can_be_left_and_only_quit_reaches_the_update() -> None:
     for state, command in TRANSITIONS:
         for said in Said:
             after = next_state(state, command, said)
-            assert after is not State.TRANSACTION or state is State.TRANSACTION or command == "PASS"
+            assert after is not State.TRANSACTION or state is State.TRANSACTION or command in LOGINS
             assert after is not State.CLOSED or command == "QUIT"
 
 

@@ -13,10 +13,7 @@ from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.blocking import Calls
 from postroad.storage.sqlite.database import translating
 from postroad.storage.sqlite.row_content import pieces
-from postroad.vocabulary.limits import READ_BYTES
-
-_READ_AHEAD = 4
-"""Pieces fetched by one call into the thread."""
+from postroad.vocabulary.limits import MAILBOX_READ_BYTES
 
 
 class ContentInFile:
@@ -44,8 +41,7 @@ class ContentInFile:
                 yield chunk
             while octets := await self._calls.run(_read, file):
                 missing -= len(octets)
-                for chunk in pieces(octets):
-                    yield chunk
+                yield octets
         finally:
             file.close()
         if missing:
@@ -65,4 +61,4 @@ def _open(path: str) -> BinaryIO:
 
 def _read(file: BinaryIO) -> bytes:
     with translating(str(file.name)):
-        return file.read(_READ_AHEAD * READ_BYTES)
+        return file.read(MAILBOX_READ_BYTES)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import apsw
 import msgspec
 
-from postroad.contracts.mailbox_store import StoredMessage
+from postroad.contracts.mailbox_store import MailboxStatus, StoredMessage
 from postroad.storage.sqlite.content_shard import unknown_files
 from postroad.storage.sqlite.mailbox_shard import MailboxShard
 from postroad.storage.sqlite.moments import from_microseconds
@@ -24,7 +24,16 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 _UID_VALIDITY = "SELECT uid_validity FROM mailbox WHERE account_id = ?"
-_MESSAGES = "SELECT uid, size_bytes, queue_id, internal_at FROM message WHERE account_id = ? ORDER BY uid LIMIT ?"
+_MESSAGES = """
+    SELECT uid, size_bytes, queue_id, internal_at, mod_seq, flags, surrogate_growth
+    FROM message WHERE account_id = ? AND folder = 'INBOX' ORDER BY uid LIMIT ?
+"""
+_STATUS = "SELECT uid_validity, uid_next, mod_seq FROM mailbox WHERE account_id = ?"
+_TOTALS = "SELECT count(*), coalesce(sum(size_bytes), 0) FROM message WHERE account_id = ?"
+_SURROGATE = """
+    SELECT coalesce(content.surrogate, x'') FROM message JOIN content ON content.id = message.content_id
+    WHERE message.account_id = ? AND message.uid = ?
+"""
 _CONTENT = """
     SELECT content.head, content.tail, content.file, content.body, message.size_bytes
     FROM message JOIN content ON content.id = message.content_id
@@ -62,6 +71,13 @@ class MailboxReads:
         """Of (account id, UID); None when there is no such message."""
         return self._run(self._shard_of(message[0]), _content, message, None)
 
+    def status(self, account_id: int) -> MailboxStatus:
+        return self._run(self._shard_of(account_id), _status, account_id, _NEVER_USED)
+
+    def surrogate(self, message: tuple[int, int]) -> bytes | None:
+        """Of (account id, UID); None when there is no such message."""
+        return self._run(self._shard_of(message[0]), _surrogate, message, None)
+
     def keys(self, asked: tuple[MailboxShard, str, int, int]) -> list[str]:
         """Of one shard: at most so many keys after the one given, delivered before the moment."""
         shard, after, before, limit = asked
@@ -94,11 +110,37 @@ class MailboxReads:
 def _listing(connection: apsw.Connection, account_id: int) -> Listing:
     messages = tuple(
         StoredMessage(
-            uid=uid, size_bytes=size_bytes, queue_id=QueueId(queue_id), received_at=from_microseconds(internal_at)
+            uid=uid,
+            size_bytes=size_bytes,
+            queue_id=QueueId(queue_id),
+            received_at=from_microseconds(internal_at),
+            mod_seq=mod_seq,
+            flags=flags,
+            surrogate_growth=growth,
         )
-        for uid, size_bytes, queue_id, internal_at in connection.execute(_MESSAGES, (account_id, MAILDROP_MESSAGES))
+        for uid, size_bytes, queue_id, internal_at, mod_seq, flags, growth in connection.execute(
+            _MESSAGES, (account_id, MAILDROP_MESSAGES)
+        )
     )
     return Listing(connection.execute(_UID_VALIDITY, (account_id,)).get or 0, messages)
+
+
+_NEVER_USED = MailboxStatus(uid_validity=0, uid_next=1, mod_seq=0, messages=0, size_bytes=0)
+
+
+def _status(connection: apsw.Connection, account_id: int) -> MailboxStatus:
+    row: tuple[int, int, int] | None = connection.execute(_STATUS, (account_id,)).get
+    if row is None:
+        return _NEVER_USED
+    totals: tuple[int, int] = connection.execute(_TOTALS, (account_id,)).get
+    return MailboxStatus(
+        uid_validity=row[0], uid_next=row[1], mod_seq=row[2], messages=totals[0], size_bytes=totals[1]
+    )
+
+
+def _surrogate(connection: apsw.Connection, message: tuple[int, int]) -> bytes | None:
+    edits: bytes | None = connection.execute(_SURROGATE, message).get
+    return edits
 
 
 def _content(connection: apsw.Connection, message: tuple[int, int]) -> ContentRow | None:

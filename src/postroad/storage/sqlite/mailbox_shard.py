@@ -30,10 +30,11 @@ _PUT_MAILBOXES = ManyRows(
     "INSERT OR REPLACE INTO mailbox (account_id, uid_validity, uid_next, mod_seq) VALUES ", "(?, ?, ?, ?)"
 )
 _LAST_CONTENT = "SELECT coalesce(max(id), 0) FROM content"
-_PUT_CONTENTS = ManyRows("INSERT INTO content (id, head, tail, file, body) VALUES ", "(?, ?, ?, ?, ?)")
+_PUT_CONTENTS = ManyRows("INSERT INTO content (id, head, tail, file, body, surrogate) VALUES ", "(?, ?, ?, ?, ?, ?)")
 _PUT_MESSAGES = ManyRows(
-    "INSERT INTO message (account_id, uid, mod_seq, size_bytes, internal_at, queue_id, content_id) VALUES ",
-    "(?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO message"
+    " (account_id, uid, mod_seq, size_bytes, internal_at, queue_id, content_id, surrogate_growth) VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?, ?)",
 )
 _PUT_KEYS = ManyRows("INSERT INTO delivered (delivery_key, account_id, uid, delivered_at) VALUES ", "(?, ?, ?, ?)")
 _CONTENTS_OF = f"SELECT content_id FROM message WHERE account_id = ? AND uid IN {_GIVEN}"
@@ -91,8 +92,10 @@ def _deliver_all(connection: apsw.Connection, items: Sequence[tuple[MailboxShard
         changed.add(account_id)
         content_id += 1
         size_bytes, content = shard.take_content(delivery)
-        contents += (content_id, *content)
-        messages += (account_id, uid, mod_seq + 1, size_bytes, at, delivery.queue_id, content_id)
+        surrogate = delivery.surrogate or None
+        contents += (content_id, *content, surrogate)
+        growth = None if surrogate is None else delivery.surrogate_growth
+        messages += (account_id, uid, mod_seq + 1, size_bytes, at, delivery.queue_id, content_id, growth)
         keys += (*identity, uid, at)
         known[identity] = uid
     _PUT_CONTENTS.run(connection, contents)

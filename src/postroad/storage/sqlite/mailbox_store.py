@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from postroad.contracts.errors import MaildropLocked, StoreUnavailable
-from postroad.contracts.mailbox_store import Delivery, Maildrop, StoredMessage
+from postroad.contracts.mailbox_store import Delivery, MailboxStatus, Maildrop, StoredMessage
 from postroad.contracts.queue_store import StoredContent
 from postroad.storage.sqlite.blocking import make_calls
 from postroad.storage.sqlite.commit import Item, Result, Verb
@@ -118,6 +118,16 @@ class SqliteMailboxStore:
 
     async def list_messages(self, account_id: int) -> tuple[StoredMessage, ...]:
         return (await self._listing(account_id)).messages
+
+    async def status(self, account_id: int) -> MailboxStatus:
+        return await self._reader.run(self._reads.status, account_id)
+
+    async def surrogate(self, account_id: int, uid: int) -> bytes:
+        """What a maildrop's `surrogate` gives."""
+        edits = await self._reader.run(self._reads.surrogate, (account_id, uid))
+        if edits is None:
+            raise KeyError(uid)
+        return edits
 
     async def content(self, account_id: int, uid: int) -> StoredContent:
         row = await self._reader.run(self._reads.content, (account_id, uid))
@@ -229,6 +239,9 @@ class SqliteMaildrop:
 
     async def content(self, uid: int) -> StoredContent:
         return await self._store.content(self._account_id, uid)
+
+    async def surrogate(self, uid: int) -> bytes:
+        return await self._store.surrogate(self._account_id, uid)
 
     async def remove(self, uids: tuple[int, ...]) -> None:
         if uids:

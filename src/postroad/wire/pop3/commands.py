@@ -1,4 +1,5 @@
-"""What each POP3 command is answered, or what must be asked first (RFC 1939 sections 4 to 7, RFC 2449, RFC 2595).
+"""What each POP3 command is answered, or what must be asked first (RFC 1939 sections 4 to 7, RFC 2449, RFC 2595,
+RFC 5034, RFC 6856).
 
 Functions from (argument, what the session knows) to a Response or a question. They run only in order
 (`states.py` was asked before); USER leaves the name, DELE and RSET their marks, in what the session knows.
@@ -12,7 +13,8 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from postroad.vocabulary.reply import printable
-from postroad.wire.pop3.events import CredentialsGiven, MessageAsked, UpdateAsked
+from postroad.wire.pop3.events import CredentialsGiven, MessageAsked, Question, SecretAsked, UpdateAsked
+from postroad.wire.pop3.exchange import IN_CLEAR, PLUS, Apop, parse_apop
 from postroad.wire.pop3.lines import number
 from postroad.wire.pop3.listing import Listing
 from postroad.wire.pop3.states import Said, State
@@ -25,6 +27,10 @@ class Pop3Profile(msgspec.Struct, frozen=True, kw_only=True):
     tls_available            STLS can be offered: there is a certificate
     tls_active               the connection is under TLS already (POP3S, RFC 8314 section 3.3)
     plaintext_login_allowed  USER and PASS without TLS, as the settings say for this client
+    mechanisms               of SASL, the strongest first (RFC 5034); without TLS only those that send no password,
+                             and the others where `plaintext_login_allowed`
+    channel_binding          tls-server-end-point of the certificate; without it SCRAM-SHA-256-PLUS is not offered
+    apop                     the greeting has a timestamp, and APOP may be used (RFC 1939 section 7)
     implementation           what CAPA tells of us (RFC 2449 section 6.9)
     """
 
@@ -32,6 +38,9 @@ class Pop3Profile(msgspec.Struct, frozen=True, kw_only=True):
     tls_available: bool = False
     tls_active: bool = False
     plaintext_login_allowed: bool = False
+    mechanisms: tuple[str, ...] = ()
+    channel_binding: bytes = b""
+    apop: bool = False
     implementation: str = "Postroad"
 
 
@@ -43,6 +52,22 @@ class Known(msgspec.Struct):
     state: State = State.AUTHORIZATION
     name: str = ""
     listing: Listing | None = None
+    timestamp: bytes = b""
+    """Of the greeting; b"" where APOP may not be used."""
+    apop: Apop | None = None
+    """The one that is being looked into."""
+    utf8: bool = False
+    """The client has said UTF8 (RFC 6856 section 2): it takes headers as they are."""
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """On offer at this moment."""
+        profile = self.profile
+        return tuple(
+            each
+            for each in profile.mechanisms
+            if (profile.channel_binding and self.tls_active if each == PLUS else self.login_allowed or each in IN_CLEAR)
+        )
 
     @property
     def login_allowed(self) -> bool:
@@ -60,7 +85,14 @@ class Response(NamedTuple):
     octets: bytes
 
 
-Result: TypeAlias = Response | CredentialsGiven | MessageAsked | UpdateAsked
+class AuthAsked(NamedTuple):
+    """AUTH of a mechanism that is on offer; `initial` is the initial response as it stood there, None without one."""
+
+    mechanism: str
+    initial: bytes | None
+
+
+Result: TypeAlias = Response | Question | AuthAsked
 
 
 def ok(text: str = "", more: bytes = b"") -> Response:
@@ -76,6 +108,7 @@ def err(text: str, code: str = "") -> Response:
 
 
 NO_SUCH_MESSAGE = err("No such message")
+LANGUAGES = {b"en": b"English", b"i-default": b"English"}
 
 
 def _user(argument: bytes, known: Known) -> Result:
@@ -97,6 +130,51 @@ def _pass(argument: bytes, known: Known) -> Result:
     return CredentialsGiven(name=known.name, password=password)
 
 
+def _auth(argument: bytes, known: Known) -> Result:
+    """AUTH mechanism [initial-response] (RFC 5034 section 4)."""
+    words = argument.split(b" ")
+    if not words[0] or len(words) > 2:
+        return err("Syntax: AUTH mechanism [initial-response]")
+    mechanism = words[0].decode("ascii", "replace").upper()
+    if mechanism not in known.mechanisms:
+        return err("This mechanism is not on offer here; CAPA tells which are")
+    return AuthAsked(mechanism, words[1] if len(words) == 2 else None)
+
+
+def _apop(argument: bytes, known: Known) -> Result:
+    if not known.timestamp:
+        return err("APOP is not on offer here")
+    parsed = parse_apop(argument)
+    if parsed is None:
+        return err("Syntax: APOP name digest")
+    # What cannot be a name is nobody's: the answer is that of a wrong digest.
+    known.apop = Apop(_text(parsed[0]), parsed[1])
+    return SecretAsked(mechanism="APOP", name=known.apop.name)
+
+
+def _utf8(argument: bytes, known: Known) -> Result:
+    """RFC 6856 section 2.1. A STLS that follows makes the session forget it, with all else."""
+    if argument:
+        return err("Syntax: UTF8")
+    known.utf8 = True
+    return ok("Headers will come in UTF-8")
+
+
+def _lang(argument: bytes, known: Known) -> Result:
+    """RFC 6856 section 3: what we say to people is in English, which "i-default" (RFC 2277 section 4.5) is too."""
+    if not argument:
+        return ok("Languages:", b"".join(b"%b %b\r\n" % language for language in LANGUAGES.items()))
+    wanted = argument.lower()
+    if wanted == b"*":
+        wanted = b"en"
+    # RFC 4647 section 3.4: "en-GB" is served by "en".
+    while wanted not in LANGUAGES and b"-" in wanted:
+        wanted = wanted.rpartition(b"-")[0]
+    if wanted not in LANGUAGES:
+        return err("This language is not spoken here; LANG alone tells which are")
+    return ok(f"{wanted.decode('ascii')} This is the language from now on")
+
+
 def _stls(argument: bytes, known: Known) -> Result:
     if argument:
         return err("Syntax: STLS")
@@ -110,9 +188,13 @@ def _stls(argument: bytes, known: Known) -> Result:
 def _capa(argument: bytes, known: Known) -> Result:
     """RFC 2449 section 5. What AUTHORIZATION announces stands in TRANSACTION too, STLS apart: RFC 2595
     section 4 announces it only where it may be used."""
-    tags = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
+    tags = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "LANG"]
     if known.login_allowed:
         tags.append("USER")
+    # RFC 6856 section 2.2: the argument tells that USER and PASS, which must be there then, take UTF-8 too.
+    tags.append("UTF8 USER" if known.login_allowed else "UTF8")
+    if known.mechanisms:
+        tags.append(f"SASL {' '.join(known.mechanisms)}")
     if known.stls_allowed and known.state is not State.TRANSACTION:
         tags.append("STLS")
     tags.append(f"IMPLEMENTATION {printable(known.profile.implementation)}")
@@ -190,6 +272,10 @@ def _quit(argument: bytes, known: Known) -> Result:
 HANDLERS: dict[str, Callable[[bytes, Known], Result]] = {
     "USER": _user,
     "PASS": _pass,
+    "AUTH": _auth,
+    "APOP": _apop,
+    "UTF8": _utf8,
+    "LANG": _lang,
     "STLS": _stls,
     "CAPA": _capa,
     "STAT": _stat,

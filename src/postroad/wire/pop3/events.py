@@ -10,13 +10,38 @@ from typing import TypeAlias
 import msgspec
 
 
-class CredentialsGiven(msgspec.Struct, frozen=True):
-    """Question: USER and PASS came. Answer with `opened(sizes, uidls)` when the password is right and the maildrop
-    is locked and listed, or `refuse(text, code)` with a response code of RFC 2449/3206 ("AUTH", "IN-USE",
-    "SYS/TEMP", "SYS/PERM")."""
+class CredentialsGiven(msgspec.Struct, frozen=True, kw_only=True):
+    """Question: USER and PASS came, or AUTH PLAIN or LOGIN. Answer with `opened(sizes, uidls)` when the password is
+    right and the maildrop is locked and listed, or `refuse(text, code)` with a response code of RFC 2449/3206
+    ("AUTH", "IN-USE", "SYS/TEMP", "SYS/PERM"). `authorization_id` is whom the client wants to act as, "" for the
+    same as `name`."""
 
     name: str
     password: str
+    mechanism: str = "USER"
+    authorization_id: str = ""
+
+    def __repr__(self) -> str:
+        return f"CredentialsGiven({self.name!r}, ...)"
+
+
+class SecretAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """Question: APOP came, or SCRAM's first message: what is stored for `name`? Answer with
+    `give_secret(ScramKeys | CramSecret | None, fake_salt)` or `refuse`. With None the exchange goes on as for a known
+    name and ends in a ProofGiven that is wrong; `fake_salt` is always the same for a name, and not guessable."""
+
+    mechanism: str
+    name: str
+
+
+class ProofGiven(msgspec.Struct, frozen=True, kw_only=True):
+    """Question: APOP or SCRAM is over, and `right` tells whether the client knows the secret. Answer as for
+    CredentialsGiven; `opened` only when it is right."""
+
+    mechanism: str
+    authorization_id: str
+    name: str
+    right: bool
 
 
 class MessageAsked(msgspec.Struct, frozen=True):
@@ -51,4 +76,5 @@ class OutputDue(msgspec.Struct, frozen=True):
     waiting_bytes: int
 
 
-Pop3Event: TypeAlias = CredentialsGiven | MessageAsked | UpdateAsked | MaildropReleased | OutputDue
+Question: TypeAlias = CredentialsGiven | SecretAsked | ProofGiven | MessageAsked | UpdateAsked
+Pop3Event: TypeAlias = Question | MaildropReleased | OutputDue

@@ -40,15 +40,15 @@ class CommandLines:
         self._buffer.clear()
         self._dropped = 0
 
-    def next(self) -> Line | None:
+    def next(self, longest: int = POP3_COMMAND_LINE_BYTES) -> Line | None:
         """The next line without its CR LF, a Fault in its place, or None until more octets come.
 
-        TOO_LONG comes once the line has ended, ENDLESS as soon as it is known.
+        A line has at most `longest` octets. TOO_LONG comes once it has ended, ENDLESS as soon as it is known.
         """
         buffer = self._buffer
         end = buffer.find(b"\n")
         if end == -1:
-            if len(buffer) > POP3_COMMAND_LINE_BYTES or self._dropped:
+            if len(buffer) > longest or self._dropped:
                 self._dropped += len(buffer)
                 buffer.clear()
             return Fault.ENDLESS if self._dropped > DISCARD_BYTES else None
@@ -58,7 +58,7 @@ class CommandLines:
         self._dropped = 0
         if length > DISCARD_BYTES:
             return Fault.ENDLESS
-        if length > POP3_COMMAND_LINE_BYTES:
+        if length > longest:
             return Fault.TOO_LONG
         if not line.endswith(b"\r") or b"\r" in line[:-1]:
             return Fault.NO_CR

@@ -1,16 +1,19 @@
 """The server's side of a POP3 session (RFC 1939), without a socket, a clock or a store.
 
 It is driven as `wire/session.py` says; `events.py` tells which method answers which question, `states.py`
-what a command does to the state, `commands.py` what it is answered.
+what a command does to the state, `commands.py` what it is answered, `exchange.py` how AUTH goes on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from postroad.vocabulary.credentials import CramSecret, StoredSecret
 from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.limits import (
+    AUTH_LINE_BYTES,
     POP3_BAD_COMMANDS,
+    POP3_COMMAND_LINE_BYTES,
     POP3_COMMANDS_OF_MESSAGE,
     POP3_COMMANDS_WITHOUT_MAIL,
     POP3_IDLE_S,
@@ -19,7 +22,8 @@ from postroad.vocabulary.limits import (
     TLS_HANDSHAKE_S,
 )
 from postroad.vocabulary.reply import printable
-from postroad.wire.pop3.commands import HANDLERS, Known, Pop3Profile, Response, err, ok
+from postroad.wire import sasl
+from postroad.wire.pop3.commands import HANDLERS, AuthAsked, Known, Pop3Profile, Response, err, ok
 from postroad.wire.pop3.content import MessageOutput
 from postroad.wire.pop3.events import (
     CredentialsGiven,
@@ -27,8 +31,12 @@ from postroad.wire.pop3.events import (
     MessageAsked,
     OutputDue,
     Pop3Event,
+    ProofGiven,
+    Question,
+    SecretAsked,
     UpdateAsked,
 )
+from postroad.wire.pop3.exchange import PLUS, Exchange, RandomOctets, Step, Surroundings, timestamp
 from postroad.wire.pop3.lines import CommandLines, Fault
 from postroad.wire.pop3.listing import Listing
 from postroad.wire.pop3.states import COMMANDS, OUT_OF_ORDER, Said, State, in_order, next_state
@@ -37,23 +45,36 @@ from postroad.wire.session import Wait
 __all__ = ["Pop3Profile", "Pop3Session"]
 
 
+def _no_chance(size: int) -> bytes:
+    raise AssertionError("a session that offers APOP or SCRAM needs octets that nobody can guess")
+
+
 class Pop3Session:
     """One client's conversation. The greeting waits in `data_to_send()` from the beginning."""
 
-    def __init__(self, profile: Pop3Profile) -> None:
-        self._known = Known(profile=profile, tls_active=profile.tls_active)
+    def __init__(self, profile: Pop3Profile, random_octets: RandomOctets = _no_chance) -> None:
+        """`random_octets` gives octets that nobody can guess, for APOP and SCRAM."""
+        self._random_octets = random_octets
+        stamp = timestamp(random_octets, profile.hostname) if profile.apop else b""
+        self._known = Known(profile=profile, tls_active=profile.tls_active, timestamp=stamp)
         self._lines = CommandLines()
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._output_told = False
-        self._question: CredentialsGiven | MessageAsked | UpdateAsked | None = None
+        self._question: Question | None = None
+        self._untold: Question | None = None
+        """The same, until somebody has heard of it."""
+        self._asked_by = ""
+        """The command that led to the question."""
+        self._exchange: Exchange | None = None
+        """AUTH is under way: the next line belongs to it."""
         self._message: MessageOutput | None = None
         self._released: MaildropReleased | None = None
         self._ended = False
         self._bad_commands = 0
         self._idle_commands = 0
         """Commands since a message was fetched."""
-        self._say(ok(f"{profile.hostname} POP3 server ready"))
+        self._say(ok(f"{profile.hostname} POP3 server ready {stamp.decode()}".rstrip(" ")))
 
     # ---- what the shell asks --------------------------------------------------------------------
 
@@ -64,6 +85,11 @@ class Pop3Session:
     @property
     def tls_active(self) -> bool:
         return self._known.tls_active
+
+    @property
+    def utf8(self) -> bool:
+        """The client takes internationalised headers as they are (RFC 6856 section 2)."""
+        return self._known.utf8
 
     @property
     def owes_answer(self) -> bool:
@@ -98,7 +124,7 @@ class Pop3Session:
         known = self._known
         marks = known.listing.deleted if known.listing is not None else None
         open_ = (self._question, self._message is not None, self._released, self._ended)
-        counted = (self._bad_commands, self._idle_commands)
+        counted = (self._bad_commands, self._idle_commands, self._exchange is not None, known.utf8)
         return (known.state, known.tls_active, known.name, marks, *counted, *open_)
 
     # ---- octets and time ------------------------------------------------------------------------
@@ -120,6 +146,9 @@ class Pop3Session:
                 return released
             if self.state is State.CLOSED:
                 return Wait.CLOSED
+            if self._untold is not None:
+                question, self._untold = self._untold, None
+                return question
             if self._question is not None:
                 return Wait.NEED_ANSWER
             if self.state is State.HANDSHAKE:
@@ -127,11 +156,13 @@ class Pop3Session:
             if self._out_bytes > POP3_OUTPUT_BYTES and not self._output_told:
                 self._output_told = True
                 return OutputDue(self._out_bytes)
-            line = self._lines.next()
+            in_exchange = self._exchange is not None
+            line = self._lines.next(AUTH_LINE_BYTES if in_exchange else POP3_COMMAND_LINE_BYTES)
             if line is not None:
-                question = self._read(line)
-                if question is not None:
-                    return question
+                if in_exchange:
+                    self._respond(line)
+                else:
+                    self._read(line)
             elif self._ended:
                 self._end("the client closed the connection")
             else:
@@ -158,7 +189,7 @@ class Pop3Session:
         """The handshake succeeded: what was learned before is forgotten (RFC 2595 section 4)."""
         assert self.state is State.HANDSHAKE, "nobody asked for TLS"
         self._lines.clear()
-        self._known = Known(profile=self._known.profile, tls_active=True)
+        self._known = Known(profile=self._known.profile, tls_active=True, timestamp=self._known.timestamp)
 
     # ---- answers --------------------------------------------------------------------------------
 
@@ -172,17 +203,34 @@ class Pop3Session:
         if self.state is State.CLOSED:
             self._released = MaildropReleased("the session had ended before the maildrop was open")
             return
-        assert isinstance(self._question, CredentialsGiven), "no credentials were given"
+        question = self._question
+        assert isinstance(question, CredentialsGiven | ProofGiven), "no credentials were given"
+        assert not isinstance(question, ProofGiven) or question.right, "the proof was wrong"
         self._known.listing = listing = Listing(sizes, uidls)
-        self._answer("PASS", ok(f"{listing.count} messages ({listing.octets} octets)"))
+        self._answer(self._asked_by, ok(f"{listing.count} messages ({listing.octets} octets)"))
+
+    def give_secret(self, secret: StoredSecret | None, fake_salt: bytes) -> None:
+        """Answers SecretAsked."""
+        if self.state is State.CLOSED:
+            return
+        assert isinstance(self._question, SecretAsked), "no secret is in question"
+        self._question = None
+        apop, self._known.apop = self._known.apop, None
+        if apop is not None:
+            assert secret is None or isinstance(secret, CramSecret), "APOP goes by a secret that can be read"
+            self._ask(apop.proof(self._known.timestamp, secret))
+        else:
+            assert self._exchange is not None
+            self._follow(self._exchange.give_secret(secret, fake_salt))
 
     def refuse(self, text: str, code: str = "") -> None:
         """Answers any question with -ERR; `code` is a response code of RFC 2449 section 8 or RFC 3206."""
         if self.state is State.CLOSED:
             return
         match self._question:
-            case CredentialsGiven():
-                self._answer("PASS", err(text, code))
+            case CredentialsGiven() | SecretAsked() | ProofGiven():
+                self._known.apop = None
+                self._answer(self._asked_by, err(text, code))
                 self._count_bad()
             case MessageAsked():
                 assert self._message is None, "the message is on its way: break_off() is what is left"
@@ -234,15 +282,11 @@ class Pop3Session:
 
     # ---- inside ---------------------------------------------------------------------------------
 
-    def _read(self, line: bytes | Fault) -> CredentialsGiven | MessageAsked | UpdateAsked | None:
-        """Obey one line; what must be asked first, if anything."""
+    def _read(self, line: bytes | Fault) -> None:
+        """Obey one line, or ask what must be asked first."""
         if isinstance(line, Fault):
-            self._say(err(line.value))
-            if line is Fault.ENDLESS:
-                self._end("the client sent a line without end")
-            else:
-                self._count_bad()
-            return None
+            self._complain(line)
+            return
         verb, _, argument = line.partition(b" ")
         command = verb.upper().decode("latin-1")
         self._idle_commands += 1
@@ -261,11 +305,64 @@ class Pop3Session:
             if isinstance(result, Response):
                 self._answer(command, result)
             else:
-                self._question = result
-        return self._question
+                self._asked_by = command
+                if isinstance(result, AuthAsked):
+                    self._begin_exchange(result)
+                else:
+                    self._ask(result)
+
+    def _ask(self, question: Question) -> None:
+        self._question = self._untold = question
+
+    def _complain(self, fault: Fault) -> None:
+        self._say(err(fault.value))
+        if fault is Fault.ENDLESS:
+            self._end("the client sent a line without end")
+        else:
+            self._count_bad()
+
+    def _begin_exchange(self, asked: AuthAsked) -> None:
+        around = Surroundings(
+            self._random_octets, self._known.profile.channel_binding, plus_offered=PLUS in self._known.mechanisms
+        )
+        self._exchange = exchange = Exchange(asked.mechanism, around)
+        try:
+            self._follow(exchange.begin(asked.initial))
+        except sasl.SaslFault as fault:
+            self._give_up_exchange(fault)
+
+    def _respond(self, line: bytes | Fault) -> None:
+        """A line of the client inside AUTH."""
+        assert self._exchange is not None
+        if isinstance(line, Fault):
+            self._exchange = None
+            self._complain(line)
+            return
+        try:
+            self._follow(self._exchange.respond(line))
+        except sasl.SaslFault as fault:
+            self._give_up_exchange(fault)
+
+    def _follow(self, step: Step) -> None:
+        if isinstance(step, bytes):
+            self._put(b"+ %b\r\n" % step)
+        else:
+            self._ask(step)
+
+    def _give_up_exchange(self, fault: sasl.SaslFault) -> None:
+        match fault:
+            case sasl.Cancelled():
+                answer = err("The login was cancelled")
+            case sasl.BadBase64():
+                answer = err("This is not base64")
+            case _:
+                answer = err("Wrong name or password", "AUTH")  # RFC 3206 section 5
+        self._answer(self._asked_by, answer)
+        self._count_bad()
 
     def _answer(self, command: str, response: Response) -> None:
         self._question = None
+        self._exchange = None
         self._say(response)
         self._known.state = state = next_state(self.state, command, response.said)
         if state in (State.HANDSHAKE, State.CLOSED):
@@ -293,7 +390,7 @@ class Pop3Session:
         if self._known.listing is not None and not isinstance(self._question, UpdateAsked):
             self._released = MaildropReleased(reason)
         self._known.state = State.CLOSED
-        self._known.listing = self._question = self._message = None
+        self._known.listing = self._question = self._untold = self._message = self._exchange = None
         self._lines.clear()
 
     def _say(self, response: Response) -> None:

@@ -1,4 +1,4 @@
-"""The states of a POP3 session and what each command does to them (RFC 1939 sections 3 to 6).
+"""The states of a POP3 session and what each command does to them (RFC 1939 sections 3 to 7, RFC 5034, RFC 6856).
 
 All of it is in this table: a pair that is absent is a command out of order, answered -ERR without any effect.
 """
@@ -28,13 +28,19 @@ class Said(Enum):
 TRANSITIONS: dict[tuple[State, str], dict[Said, State]] = {
     (State.AUTHORIZATION, "USER"): {Said.OK: State.NAMED},
     (State.AUTHORIZATION, "STLS"): {Said.OK: State.HANDSHAKE},
+    (State.AUTHORIZATION, "AUTH"): {Said.OK: State.TRANSACTION},
+    (State.AUTHORIZATION, "APOP"): {Said.OK: State.TRANSACTION},
+    (State.AUTHORIZATION, "UTF8"): {},
+    (State.AUTHORIZATION, "LANG"): {},
     (State.AUTHORIZATION, "CAPA"): {},
     (State.AUTHORIZATION, "QUIT"): {Said.OK: State.CLOSED},
     (State.NAMED, "USER"): {Said.OK: State.NAMED, Said.ERR: State.AUTHORIZATION},
     (State.NAMED, "PASS"): {Said.OK: State.TRANSACTION, Said.ERR: State.AUTHORIZATION},
     (State.NAMED, "STLS"): {Said.OK: State.HANDSHAKE},
+    (State.NAMED, "LANG"): {},
     (State.NAMED, "CAPA"): {},
     (State.NAMED, "QUIT"): {Said.OK: State.CLOSED},
+    (State.TRANSACTION, "LANG"): {},
     (State.TRANSACTION, "CAPA"): {},
     (State.TRANSACTION, "STAT"): {},
     (State.TRANSACTION, "LIST"): {},
@@ -63,6 +69,12 @@ OUT_OF_ORDER = {
     (State.AUTHORIZATION, "PASS"): "USER comes first",
     (State.TRANSACTION, "USER"): "You are logged in already",
     (State.TRANSACTION, "PASS"): "You are logged in already",
+    (State.TRANSACTION, "AUTH"): "You are logged in already",
+    (State.TRANSACTION, "APOP"): "You are logged in already",
+    (State.TRANSACTION, "UTF8"): "UTF8 comes before the login, not after",
+    (State.NAMED, "AUTH"): "The password comes now: PASS",
+    (State.NAMED, "APOP"): "The password comes now: PASS",
+    (State.NAMED, "UTF8"): "UTF8 comes before USER, not after",
     (State.TRANSACTION, "STLS"): "STLS comes before USER and PASS, not after",
 }
 """Why a command is out of order; for the others the reason is that nobody has logged in yet."""
