@@ -99,7 +99,9 @@ def _fetched(step: PlainObject) -> Iterator[str]:
 
 
 def _read(step: PlainObject) -> Iterator[str]:
-    yield f"read in the mailbox of {step['account']} by the administrator {step['by']}"
+    what = f"read in the mailbox of {step['account']}" if step["uid"] else f"mailbox of {step['account']} listed"
+    why = f": {step['reason']}" if step.get("reason") else ""
+    yield f"{what} by the administrator {step['by']}{why}"
 
 
 def _refused(step: PlainObject) -> Iterator[str]:

@@ -355,6 +355,9 @@ DISK_LOOK_S = 1.0
 MAILBOX_SHARDS = 64
 """Files that the mailboxes are spread over, by account id. Never to be changed: it says where the mail is."""
 
+AUDIT_REASON_CHARACTERS = 500
+"""Why an administrator looked into a mailbox, as it is kept."""
+
 MAILBOX_READ_BYTES = 16_384
 """One read of large content of a mailbox: what a session that fetches it slowly has in memory is bounded by it."""
 

@@ -96,12 +96,13 @@ class Fetched(msgspec.Struct, frozen=True, tag="fetched", kw_only=True):
 
 
 class ReadByAdministrator(msgspec.Struct, frozen=True, tag="read", kw_only=True):
-    """`postroad read` showed it to an administrator."""
+    """`postroad read` showed it to an administrator; with uid 0 it was the list of the mailbox."""
 
     at: datetime
     account: str
     uid: int
     by: str
+    reason: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused", kw_only=True):

@@ -1,4 +1,7 @@
-"""`postroad read`: look into a mailbox as its administrator. Every look is written into the story."""
+"""`postroad read`: look into a mailbox as its administrator.
+
+Every look, a list too, is written into the ledger before anything is shown: who, when, at what, and why.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ import base64
 from postroad.contracts.clock import Clock
 from postroad.contracts.directory import Account, Directory
 from postroad.contracts.ledger import Ledger
-from postroad.contracts.mailbox_store import MailboxStore
+from postroad.contracts.mailbox_store import MailboxStore, StoredMessage
 from postroad.services.operations.arguments import address, argument
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
+from postroad.vocabulary.limits import AUDIT_REASON_CHARACTERS
 from postroad.vocabulary.story import Entry, ReadByAdministrator
 
 
@@ -27,6 +31,7 @@ class MailboxOperations:
     async def _list(self, arguments: PlainObject) -> list[PlainObject]:
         account = self._account(argument(arguments, "address", ""))
         messages = await self._mailboxes.list_messages(account.id)
+        await self._note(arguments, account, None)
         return [
             {
                 "number": number,
@@ -50,15 +55,22 @@ class MailboxOperations:
             content = await self._mailboxes.content(account.id, message.uid)
         except KeyError:
             raise OperationFailed(f"message {number} was fetched and removed just now") from None
-        pieces: list[PlainObject] = [
-            {"octets": base64.b64encode(chunk).decode("ascii")} async for chunk in content.chunks()
-        ]
+        await self._note(arguments, account, message)
+        return [{"octets": base64.b64encode(chunk).decode("ascii")} async for chunk in content.chunks()]
+
+    async def _note(self, arguments: PlainObject, account: Account, message: StoredMessage | None) -> None:
+        """Durable when it returns. Without a message it was the list."""
         fact = ReadByAdministrator(
-            at=self._clock.now(), account=str(account.address), uid=message.uid, by=argument(arguments, "by", "")
+            at=self._clock.now(),
+            account=str(account.address),
+            uid=0 if message is None else message.uid,
+            by=argument(arguments, "by", ""),
+            reason=argument(arguments, "reason", "")[:AUDIT_REASON_CHARACTERS],
         )
-        self._ledger.record(Entry(message.queue_id, (message.queue_id, account.address.key()), (fact,)))
+        queue_id = "" if message is None else message.queue_id
+        keys = (account.address.key(),) if message is None else (message.queue_id, account.address.key())
+        self._ledger.record(Entry(queue_id, keys, (fact,)))
         await self._ledger.flush()
-        return pieces
 
     def _account(self, text: str) -> Account:
         account = self._directory.account(address(text))
