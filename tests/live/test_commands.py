@@ -66,6 +66,8 @@ COMMANDS = (
     ("trace",),
     ("pickup",),
     ("watch",),
+    ("backup",),
+    ("restore",),
 )
 
 

@@ -37,11 +37,11 @@ async def open_performer(configuration: Configuration) -> Performer:
     """To be closed by the caller. As root it becomes the owner of the data first, for good.
 
     Raises OperationFailed."""
-    _take_the_owners_place(configuration)
+    take_the_owners_place(configuration)
     return Console(configuration)
 
 
-def _take_the_owners_place(configuration: Configuration) -> None:
+def take_the_owners_place(configuration: Configuration) -> None:
     """Everything a command makes belongs to whoever serves. Nothing is made where there is no folder yet, but
     the folder: `domain add` and `account add` may be the first to come."""
     data = configuration.data_folder

@@ -116,6 +116,33 @@ class TheHouse:
 
         return demo(say, tell)
 
+    def backup(self, target: Path, since: Path | None, with_keys: bool, progress: Callable[[str], None]) -> PlainObject:
+        from postroad.app.backup import backup
+
+        return backup(self.configuration, target, since=since, with_keys=with_keys, progress=progress)
+
+    def restore(self, source: Path, folder: Path | None) -> PlainObject:
+        """Without a configuration there may yet be a backup that holds one."""
+        from postroad.app.backup import restore_whole
+
+        try:
+            find_configuration(self._named)
+            configuration = self.configuration
+        except ConfigurationError:
+            configuration = None
+        if folder is None:
+            if configuration is None:
+                raise OperationFailed("there is no configuration here; say with --to where the data is to go", 2)
+            folder = configuration.data_folder.with_name(f"{configuration.data_folder.name}.restored")
+        return restore_whole(configuration, source, folder)
+
+    def restore_mail(
+        self, source: Path, account: str, queue_id: str, progress: Callable[[int, int], None]
+    ) -> list[PlainObject]:
+        from postroad.app.backup import restore_mail
+
+        return restore_mail(self.configuration, source, account=account, queue_id=queue_id, progress=progress)
+
     def bench(self, what: str, against: str, messages: int, sessions: int) -> list[PlainObject]:
         from postroad.app.bench import bench
 

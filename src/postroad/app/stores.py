@@ -86,6 +86,14 @@ async def open_queue(configuration: Configuration, shard: int, clock: Clock) -> 
 
 
 @asynccontextmanager
+async def open_for_command(configuration: Configuration) -> AsyncIterator[Shared]:
+    """What a command may open beside the server, under a name of its own. Raises StoreUnavailable."""
+    with _command_name(configuration.run_folder) as name:
+        async with open_shared(configuration, name) as shared:
+            yield shared
+
+
+@asynccontextmanager
 async def open_operator(configuration: Configuration, *, with_queue: bool = False) -> AsyncIterator[Operator]:
     """For a command: an Operator in this process; with the queue where no server runs. Raises StoreUnavailable."""
     async with AsyncExitStack() as opened:

@@ -18,6 +18,8 @@ _COMMANDS = {
     "config": "server",
     "demo": "server",
     "bench": "bench",
+    "backup": "backup",
+    "restore": "backup",
     "status": "status",
     "account": "account",
     "domain": "domain",

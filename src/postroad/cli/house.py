@@ -45,6 +45,20 @@ class House(Protocol):
         """`tell` puts a step of a story into words. The exit status."""
         ...
 
+    def backup(self, target: Path, since: Path | None, with_keys: bool, progress: Callable[[str], None]) -> PlainObject:
+        """{"backup", "files", "size_bytes", "new_bytes", "missing"}. `progress` is told what is copied next."""
+        ...
+
+    def restore(self, source: Path, folder: Path | None) -> PlainObject:
+        """The whole backup, into a folder of its own. {"restored_to", "files", "made_at", "hostname", "missing"}."""
+        ...
+
+    def restore_mail(
+        self, source: Path, account: str, queue_id: str, progress: Callable[[int, int], None]
+    ) -> list[PlainObject]:
+        """{"address", "restored", "present", "made_account"} each. `progress` is told how many of how many."""
+        ...
+
     def bench(self, what: str, against: str, messages: int, sessions: int) -> list[PlainObject]:
         """{"what", "server", "per_second", "cpu_ms", "counted", "note"} each; what was not measured is None."""
         ...
