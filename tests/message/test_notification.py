@@ -392,4 +392,4 @@ def test_what_required_tls_is_reported_on_under_tls_and_without_its_body() -> No
     assert b"Subject: secret" in octets
     assert b"the body" not in octets
     envelope = envelope_for(asked, octets)
-    assert (envelope.require_tls, envelope.ret) == (True, "HDRS")
+    assert (envelope.require_tls, envelope.ret) == (True, "")

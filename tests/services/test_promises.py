@@ -182,7 +182,34 @@ def test_the_report_about_it_requires_tls_as_well(tmp_path: Path) -> None:
             c.profile = profile_of(c, require_tls=True)
             await town.send(Mailbox("cat", "c.example"), "bob@b.example", require_tls=True)
             await town.queue_is_empty()
-            assert [(each.require_tls, each.ret, each.reverse_path) for each in c.senders] == [(True, "HDRS", None)]
+            assert [(each.require_tls, each.ret, each.reverse_path) for each in c.senders] == [(True, "", None)]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("lack", ["STARTTLS", "REQUIRETLS", "a proof of the MX"])
+def test_the_report_about_it_is_not_lost_where_the_way_back_promises_nothing(tmp_path: Path, lack: str) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            town.proved |= {"b.example"} if lack == "a proof of the MX" else {"b.example", "c.example"}
+            town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            c = town.peer("mx.c.example", "203.0.113.3", domain="c.example", tls=lack != "STARTTLS")
+            await town.send(Mailbox("cat", "c.example"), "bob@b.example", require_tls=True, content=SECRET)
+            await town.queue_is_empty()
+            assert [(each.require_tls, each.ret, each.reverse_path) for each in c.senders] == [(False, "", None)]
+            assert b"the secret" not in c.mail[0].content
+
+    play(scene)
+
+
+def test_a_letter_from_somebody_is_never_sent_without_the_promise_it_requires(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            town.proved.add("b.example")
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            await town.send(ANN, "bob@b.example", require_tls=True)
+            await town.queue_is_empty()
+            assert b.mail == []
 
     play(scene)
 

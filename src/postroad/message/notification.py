@@ -63,8 +63,8 @@ def compose(request: NotificationRequest) -> bytes:
 
 def envelope_for(request: NotificationRequest, content: bytes) -> Envelope:
     """The envelope of a composed notification: from the null reverse-path, asking for no notification about
-    itself (RFC 3461 section 6.1, RFC 5321 section 4.5.5). What required TLS requires it for the report, too
-    (RFC 8689 section 5)."""
+    itself, and so without RET as well (RFC 3461 section 6.1, RFC 5321 section 4.5.5). What required TLS requires it for
+    the report, too (RFC 8689 section 5)."""
     reverse_path = request.envelope.reverse_path
     assert reverse_path is not None, "compose() has refused it"
     return Envelope(
@@ -73,7 +73,6 @@ def envelope_for(request: NotificationRequest, content: bytes) -> Envelope:
         body=BodyType.SEVEN_BIT if content.isascii() else BodyType.EIGHT_BIT_MIME,
         # Only To can hold what is not US-ASCII in the header.
         smtputf8=not reverse_path.is_ascii,
-        ret="HDRS" if request.envelope.require_tls else "",
         require_tls=request.envelope.require_tls,
     )
 

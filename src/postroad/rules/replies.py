@@ -6,7 +6,7 @@ RFC 6531 section 3.5, RFC 2852 section 4.1, RFC 8689 section 4.2.1, RFC 9422 sec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from postroad.rules.attempt import REQUIRETLS_NEEDED, status_of
 from postroad.rules.deliver_by import TOO_LATE, hop_keeps_time
 from postroad.rules.mx_order import NoWay
+from postroad.vocabulary.address import ReversePath
 from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.enhanced_status import EnhancedStatus
 from postroad.vocabulary.envelope import BodyType, DeliverBy, Recipient
@@ -118,6 +119,15 @@ def lacking_promise(
     if deliver_by is not None and not hop_keeps_time(deliver_by, extensions.get("DELIVERBY")):
         return Lacking.TIME
     return None
+
+
+def goes_without_promise(reverse_path: ReversePath, require_tls: bool, outcomes: Sequence[Outcome]) -> bool:
+    """Whether a message that no host of its recipients promised to keep secret goes there all the same, like any
+    other: a report must not be lost for that (RFC 8689 section 5). It holds no more than the header of what it is
+    about."""
+    if reverse_path is not None or not require_tls:
+        return False
+    return all(each.fate is Fate.FAILED and each.status == REQUIRETLS_NEEDED for each in outcomes)
 
 
 def limits_of(extensions: Mapping[str, str]) -> dict[str, int]:

@@ -11,10 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from postroad.contracts.queue_store import NewMessage, Work
 from postroad.rules.dead_hosts import DeadHosts
 from postroad.rules.deliver_by import is_too_late, returned
 from postroad.rules.mx_order import Ourselves
+from postroad.rules.replies import goes_without_promise
 from postroad.rules.retry import next_attempt_at
 from postroad.services.answering import MailboxParts
 from postroad.services.conversion import Conversions
@@ -108,7 +111,7 @@ class Outlets:
                 relaying=relay,
                 dead=self._dead_lanes,
                 connections_each=settings.destination_connections,
-                concluded=self.settling.conclude,
+                concluded=self._relayed,
                 gone=ends.gone,
                 taken_back=ends.taken_back,
                 is_last=self._is_last,
@@ -162,6 +165,18 @@ class Outlets:
             assert self.into_holds is not None, "no domain is routed to a hold where there are none"
             self.into_holds.put(parcel)
         else:
+            self.lanes.put(parcel)
+
+    def _relayed(self, parcel: Parcel) -> None:
+        """It has come back from the lanes; a report that only wanted a promise goes there once more without one."""
+        work = parcel.work
+        envelope = work.envelope
+        if not goes_without_promise(envelope.reverse_path, envelope.require_tls, parcel.outcomes):
+            self.settling.conclude(parcel)
+        elif not self.lanes.is_stopping:  # else it is tried from the beginning at the next start
+            parcel.work = structs.replace(work, envelope=structs.replace(envelope, require_tls=False))
+            parcel.outcomes.clear()
+            parcel.unsent = work.recipients
             self.lanes.put(parcel)
 
     def forget_the_dead(self) -> None:

@@ -10,8 +10,9 @@ import pytest
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.services.operations.queue_orders import QueueOrders, Returning
-from postroad.services.operations.queue_summary import QueueSummaryOperations, merged
+from postroad.services.operations.queue_summary import QueueSummaryOperations
 from postroad.services.operations.schedulers import Schedulers
+from postroad.services.operations.summary_lines import merged
 from postroad.simulation.weather import Weather
 from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.settings import RetrySettings

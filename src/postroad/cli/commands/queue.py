@@ -11,7 +11,7 @@ from postroad.cli.house import House
 from postroad.cli.output import json_option, safe, say_json, show, size
 from postroad.cli.selection import Selection, choose
 from postroad.services.operations.performer import OperationFailed, PlainObject
-from postroad.services.operations.queue_summary import TOTALS, merged
+from postroad.services.operations.summary_lines import TOTALS, merged
 from postroad.vocabulary.limits import SUMMARY_DESTINATIONS, SUMMARY_SHOWN
 
 _COLUMNS = (

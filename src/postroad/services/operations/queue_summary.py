@@ -5,8 +5,6 @@ Each process answers for its shards, from the store and from its schedulers' mem
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from postroad.contracts.clock import Clock
 from postroad.contracts.directory import Directory
 from postroad.contracts.queue_store import DestinationSummary, QueueStore
@@ -15,14 +13,11 @@ from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import PlainObject
 from postroad.services.operations.schedulers import Schedulers
 from postroad.services.operations.selection import moment_text
+from postroad.services.operations.summary_lines import COUNTED, TOTALS, merged
 from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.limits import SUMMARY_DESTINATIONS
 from postroad.vocabulary.standing_order import OrderKind
 
-TOTALS = "totals"
-"""The key that marks the line of totals."""
-
-_COUNTED = ("groups", "held", "due", "in_flight", "connections")
 _HERE = (DestinationKind.MAILBOX, DestinationKind.HOLD)
 
 
@@ -82,24 +77,6 @@ class QueueSummaryOperations:
         return lines + [_figures(line) for line in known if line["destination"] in stored]
 
 
-def merged(answers: Iterable[Iterable[PlainObject]], limit: int) -> list[PlainObject]:
-    """One line for each destination out of the lines of all, those with most groups first; a line of totals, where
-    there are such, at the end."""
-    by_name: dict[str, PlainObject] = {}
-    totals: PlainObject = {}
-    for line in (line for answer in answers for line in answer):
-        if TOTALS in line:
-            totals = {name: totals.get(name, 0) + value if name != TOTALS else True for name, value in line.items()}
-            continue
-        there = by_name.get(line["destination"])
-        by_name[line["destination"]] = line if there is None else _added(there, line)
-    lines = sorted(by_name.values(), key=lambda line: (-line["groups"], line["destination"]))[:limit]
-    for line in lines:
-        if line["held"] and line["held"] == line["groups"] and not line["held_back_by"]:
-            line["held_back_by"] = "all held"
-    return [*lines, totals] if totals else lines
-
-
 def _not_before(lines: list[PlainObject], in_memory: list[PlainObject]) -> None:
     """Whoever is left alone until then is not connected to when the next of its mail is due before."""
     until = {line["destination"]: line["next_attempt"] for line in in_memory if line["next_attempt"]}
@@ -110,22 +87,10 @@ def _not_before(lines: list[PlainObject], in_memory: list[PlainObject]) -> None:
         line["next_attempt"] = ""
 
 
-def _added(one: PlainObject, other: PlainObject) -> PlainObject:
-    both: PlainObject = {name: one[name] + other[name] for name in _COUNTED}
-    for name in ("oldest", "next_attempt"):
-        moments = [line[name] for line in (one, other) if line[name]]
-        both[name] = min(moments, default="")
-    # The memory of a scheduler comes after the store, and knows the newer reply.
-    both["last"] = other["last"] or one["last"]
-    both["held_back_by"] = one["held_back_by"] or other["held_back_by"]
-    both["limit"] = max(one["limit"], other["limit"])
-    return {"destination": one["destination"], **both}
-
-
 def _empty(destination: str) -> PlainObject:
     return {
         "destination": destination,
-        **dict.fromkeys(_COUNTED, 0),
+        **dict.fromkeys(COUNTED, 0),
         "limit": 0,
         "oldest": "",
         "next_attempt": "",
