@@ -229,7 +229,6 @@ greeting_delay_s = 2.5
 
 NOT_YET = [
     ("listen.http", '["127.0.0.1:8025"]', "[]"),
-    ("archive.domains", '["example.org"]', "[]"),
 ]
 
 

@@ -16,10 +16,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from postroad.contracts.archive_store import ArchiveChain
 from postroad.contracts.directory import Account, Domain
 from postroad.contracts.mailbox_store import StoredMessage
 from postroad.contracts.queue_store import NewMessage, QueueFilter, Settlement
 from postroad.contracts.resolver import MxRecord
+from postroad.services.archiving import Journal
 from postroad.services.delivery import Delivery, DeliveryPlan, DeliveryWorld
 from postroad.simulation.virtual_clock import VirtualClock
 from postroad.simulation.virtual_entropy import VirtualEntropy
@@ -114,6 +116,8 @@ class Town:
         mailboxes: type[SqliteMailboxStore] = SqliteMailboxStore,
         queue: type[WatchedQueue] = WatchedQueue,
         holds: type[SqliteHoldStore] = SqliteHoldStore,
+        chain: ArchiveChain | None = None,
+        archived: frozenset[str] = frozenset(),
         **settings: Any,
     ) -> AsyncIterator[Town]:
         """A town with the local domain a.example and its users ann and cat; `settings` are of DeliverySettings."""
@@ -145,6 +149,7 @@ class Town:
             resolver=zone,
             entropy=VirtualEntropy(),
             holds=town.holds,
+            journal=None if chain is None else Journal(chain, archived, town.queue, clock),
         )
         plan = DeliveryPlan(
             settings=DeliverySettings(hostname=HOSTNAME, **settings),

@@ -16,6 +16,7 @@ from postroad.storage.sqlite.archive_chain import SqliteArchiveChain
 from postroad.storage.sqlite.archive_store import SqliteArchive
 from tests.contract.archive_contract import LARGE, NEXT_MONTH, T0, ids, look, record_of
 from tests.storage.failing_disk import failing_disk
+from tests.support.ports import pause
 
 COLUMNS = (
     "number", "kind", "key", "recorded_at", "accepted_at", "size_bytes", "envelope_hash", "content_hash", "previous",
@@ -176,7 +177,7 @@ def test_a_failed_sync_leaves_nothing_and_the_repeat_is_one_record(tmp_path: Pat
                     assert await chain.append(record_of(second, content=LARGE))
                     break
                 except StoreUnavailable:
-                    await asyncio.sleep(0.01)
+                    pause(0.01)
             assert not await chain.append(record_of(second, content=LARGE))
             await chain.close()
 

@@ -38,6 +38,7 @@ from postroad.services.quotas import Quotas
 from postroad.services.reception import Onward, Reception, ReceptionSettings, Stores, Surroundings
 from postroad.services.relay_parts import Listener
 from postroad.services.shared_limits import SharedLimits
+from postroad.storage.sqlite.archive_chain import SqliteArchiveChain
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from postroad.vocabulary.limits import SHARD_WAIT_S, STOP_GRACE_S
 from postroad.vocabulary.listener import ListenerRole
@@ -108,11 +109,16 @@ async def open_transport(
             entropy=SystemEntropy(),
             holds=holds,
             ledger_keep=configuration.ledger.keep,
+            archived=frozenset(configuration.archive.domains),
             quotas=quotas,
             listener=listener,
         )
+        chains = [_open_chain(opened, configuration, queue.shard) for queue in queues]
         tasks = await opened.enter_async_context(asyncio.TaskGroup())
-        services = [ShardService(queue, shared, outgoing, speaker.trouble) for queue in queues]
+        services = [
+            ShardService(queue, shared, outgoing, speaker.trouble, chain)
+            for queue, chain in zip(queues, chains, strict=True)
+        ]
         schedulers = [service.delivery for service in services]
         administration = administration_of(configuration, shared, tuple(queues), schedulers)
         administration.obey()
@@ -270,6 +276,15 @@ async def _take_shard(
             if loop.time() > until:
                 raise
             await asyncio.sleep(_SHARD_LOOK_S)
+
+
+def _open_chain(opened: AsyncExitStack, configuration: Configuration, shard: int) -> SqliteArchiveChain | None:
+    """Where the mail of a shard that is ours is archived. Closed after the shard's work has come to rest."""
+    if not configuration.archive.domains:
+        return None
+    chain = SqliteArchiveChain(configuration.data_folder / "archive", shard)
+    opened.push_async_callback(chain.close)
+    return chain
 
 
 async def _open_doors(

@@ -263,10 +263,14 @@ class Pop3Section(Section):
 
 
 class ArchiveSection(Section):
-    """The journal."""
+    """The journal: all mail of these domains, kept in a form that cannot be changed unnoticed."""
 
-    domains: Any = not_yet(())
-    keep: Days = Field(timedelta(days=180), json_schema_extra={"unused": True})
+    domains: tuple[DomainName, ...] = Field(
+        (), strict=False, max_length=LIST_ITEMS, description="mail from them and to them is archived"
+    )
+    keep: Days = Field(
+        timedelta(days=180), description="then content and envelopes go, and their hashes stay; a legal hold keeps them"
+    )
 
 
 class LedgerSection(Section):

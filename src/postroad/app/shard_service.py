@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from postroad.app.stores import Shared
+from postroad.contracts.archive_store import ArchiveChain
 from postroad.contracts.entropy import Entropy
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.hold_store import HoldStore
 from postroad.contracts.network import Network
 from postroad.contracts.queue_store import QueueStore
 from postroad.contracts.resolver import Resolver
+from postroad.services.archiving import Journal
 from postroad.services.delivery import Delivery, DeliveryPlan, DeliveryWorld
 from postroad.services.housekeeping import Housekeeping
 from postroad.services.lanes import Errors
@@ -37,12 +39,22 @@ class Outgoing:
     entropy: Entropy
     holds: HoldStore
     ledger_keep: timedelta
+    archived: frozenset[str] = frozenset()
     quotas: Quotas
     listener: Listener | None = None
 
 
 class ShardService:
-    def __init__(self, queue: QueueStore, shared: Shared, outgoing: Outgoing, errors: Errors) -> None:
+    """`chain` is where this shard's mail is archived, None where no domain is."""
+
+    def __init__(
+        self,
+        queue: QueueStore,
+        shared: Shared,
+        outgoing: Outgoing,
+        errors: Errors,
+        chain: ArchiveChain | None = None,
+    ) -> None:
         self._errors = errors
         self.delivery = Delivery(
             DeliveryWorld(
@@ -55,6 +67,7 @@ class ShardService:
                 entropy=outgoing.entropy,
                 holds=outgoing.holds,
                 aside=in_a_thread,
+                journal=None if chain is None else Journal(chain, outgoing.archived, queue, shared.clock),
                 quotas=outgoing.quotas,
             ),
             DeliveryPlan(settings=outgoing.settings, retry=outgoing.retry, own_endpoints=outgoing.own_endpoints),

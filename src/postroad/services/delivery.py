@@ -21,6 +21,7 @@ from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import NewMessage, Settlement, Work
 from postroad.rules.expansion import Expansion, expand
 from postroad.rules.routing import group_recipients, split_moved
+from postroad.services.archiving import unarchived
 from postroad.services.delivery_parts import DeliveryPlan, DeliveryWorld, DestinationFigures
 from postroad.services.dispatcher import ConnectionBudget
 from postroad.services.in_hand import InHand
@@ -92,8 +93,13 @@ class Delivery:
         the store later. Small content is to be octets, so that it need not be read back."""
         if not self._is_running or self._is_stopping:
             return
+        journal = self._world.journal
+        has_room = journal is None or journal.take(message)
         if message.due_at is not None and message.due_at > message.queued_at:
             self._note_due(message.due_at)
+            return
+        if not has_room:
+            self._look_again()
             return
         content = message.content
         envelope = structs.replace(message.envelope, recipients=())
@@ -205,6 +211,8 @@ class Delivery:
                     listener=self._listener,
                     budget=self._budget,
                 )
+                if self._world.journal is not None:
+                    self._world.journal.begin(tasks)
                 self._is_running = True
                 while not self._is_stopping:
                     await self._refill()
@@ -252,7 +260,7 @@ class Delivery:
         for work in taken:
             key = (work.queue_id, work.destination)
             if key not in self._in_hand and key not in let_go:
-                self._take_from_store(work)
+                self._after_the_journal(work)
         return taken
 
     def _is_in_hand(self, queue_id: QueueId, destination: Destination) -> bool:
@@ -354,7 +362,41 @@ class Delivery:
 
     def _take_up(self, parcel: Parcel) -> None:
         self._in_hand.add(parcel)
-        self._outlets.put(parcel)
+        journal = self._world.journal
+        if journal is None or journal.has_passed(parcel.work.queue_id):
+            self._outlets.put(parcel)
+        else:
+            journal.hold_back(parcel, self._journaled)
+
+    def _journaled(self, parcel: Parcel, error: BaseException | None) -> None:
+        """Its message is in the archive, or could not be put there."""
+        if not self._is_running or self._is_stopping or isinstance(error, KeyError):
+            self._left(parcel)
+        elif error is None:
+            self._outlets.put(parcel)
+        else:
+            if not isinstance(error, StoreUnavailable):
+                self._errors(f"archive of {parcel.work.queue_id}", error)
+            parcel.outcomes.extend(unarchived(parcel, error))
+            parcel.unsent = ()
+            self._outlets.settling.conclude(parcel)
+
+    def _after_the_journal(self, work: Work) -> None:
+        """Nothing of a message may change before it is archived, not even whom it leads to."""
+        journal = self._world.journal
+        if journal is None or journal.has_passed(work.queue_id):
+            self._take_from_store(work)
+            return
+        parcel = Parcel(work)
+        self._in_hand.add(parcel)
+        journal.hold_back(parcel, self._journaled_late)
+
+    def _journaled_late(self, parcel: Parcel, error: BaseException | None) -> None:
+        if error is None and self._is_running and not self._is_stopping:
+            self._in_hand.let_go(parcel)
+            self._take_from_store(parcel.work)
+        else:
+            self._journaled(parcel, error)
 
     def _left(self, parcel: Parcel) -> None:
         """An administrator has removed the message meanwhile, or it was not attempted after all."""

@@ -13,6 +13,7 @@ from postroad.contracts.mailbox_store import MailboxStore
 from postroad.contracts.network import Network
 from postroad.contracts.queue_store import QueueStore
 from postroad.contracts.resolver import Resolver
+from postroad.services.archiving import Journal
 from postroad.services.conversion import in_place
 from postroad.services.quotas import Quotas
 from postroad.vocabulary.endpoint import Endpoint
@@ -33,6 +34,8 @@ class DeliveryWorld:
     entropy: Entropy
     holds: HoldStore | None = None
     aside: Aside = in_place
+    journal: Journal | None = None
+    """Where some domain is archived."""
     quotas: Quotas | None = None
 
 

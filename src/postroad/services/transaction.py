@@ -119,6 +119,7 @@ class Transaction:
                 release_at,
                 sender.priority or 0,
                 sender.way,
+                given=tuple([each.forward_path for each in recipients]) if expansion.followed else (),
             ),
             content=content,
             groups=routing(expansion.recipients),

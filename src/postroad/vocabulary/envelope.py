@@ -87,3 +87,5 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     release_at: datetime | None = None
     priority: int = 0
     way: Way = Way.MAIL
+    given: tuple[Mailbox, ...] = ()
+    """Whom the client named, where aliases among them were followed; empty where the recipients say it."""
