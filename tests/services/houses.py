@@ -106,6 +106,9 @@ class Notebook:
     async def find(self, key: str, limit: int) -> tuple[Entry, ...]:
         return tuple(each for each in self.entries if key in each.keys)[:limit]
 
+    async def find_each(self, keys: tuple[str, ...], limit: int, since: datetime) -> dict[str, tuple[Entry, ...]]:
+        return {key: await self.find(key, limit) for key in keys}
+
     async def flush(self) -> None:
         return
 

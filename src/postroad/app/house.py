@@ -9,6 +9,7 @@ import os
 import pwd
 import sys
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,14 +56,15 @@ class TheHouse:
 
         return perform_here(self.configuration, (verb, arguments))[0]
 
-    def submit(self, sender: str, recipients: tuple[str, ...], content: bytes) -> PlainObject:
+    def submit(
+        self, sender: str, recipients: tuple[str, ...], content: bytes, release_at: datetime | None = None
+    ) -> PlainObject:
         """With an empty `sender` the caller's own address is used."""
         from postroad.app.submission import submit
 
         configuration = self.configuration
-        return submit(
-            configuration.submit_socket, configuration.hostname, sender or self.local_address(), recipients, content
-        )
+        sender = sender or self.local_address()
+        return submit(configuration.submit_socket, configuration.hostname, sender, recipients, content, release_at)
 
     def local_address(self) -> str:
         uid = os.getuid()

@@ -18,11 +18,13 @@ from postroad.contracts.passwords import Passwords
 from postroad.contracts.queue_store import QueueStore
 from postroad.services.operations.accounts import AccountOperations
 from postroad.services.operations.mailboxes import MailboxOperations
-from postroad.services.operations.operator import Operator
+from postroad.services.operations.merge_results import MergeOperations
+from postroad.services.operations.operator import Operator, VerbGroup
 from postroad.services.operations.performer import PlainObject
 from postroad.services.operations.pickups import PickupOperations
 from postroad.services.operations.status import StatusOperations
 from postroad.services.operations.stories import StoryOperations
+from postroad.services.operations.suppressions import SuppressionOperations
 from postroad.services.operations.terminals import TerminalOperations
 from postroad.services.outbox_mover import OutboxMover
 from postroad.storage.sqlite.directory_store import SqliteDirectory
@@ -30,6 +32,7 @@ from postroad.storage.sqlite.hold_store import SqliteHoldStore
 from postroad.storage.sqlite.ledger_store import SqliteLedger
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
+from postroad.storage.sqlite.suppression_store import SqliteSuppressions
 from postroad.world.clock import SystemClock
 from postroad.world.passwords import Argon2Passwords
 
@@ -105,7 +108,19 @@ async def open_operator(configuration: Configuration, *, with_queue: bool = Fals
         )
         drains = tuple(drain_of(OutboxMover(queue=queue, ledger=shared.ledger, errors=_raised)) for queue in queues)
         administration = administration_of(configuration, shared, queues) if with_queue else None
-        yield operator_of(shared, "stopped", queues if with_queue else None, drains, administration=administration)
+        suppressions = SqliteSuppressions(configuration.data_folder / "suppressions.db")
+        opened.push_async_callback(suppressions.close)
+        yield operator_of(
+            shared,
+            "stopped",
+            queues if with_queue else None,
+            drains,
+            administration=administration,
+            more=(
+                SuppressionOperations(suppressions=suppressions, clock=shared.clock),
+                MergeOperations(ledger=shared.ledger, suppressions=suppressions, clock=shared.clock),
+            ),
+        )
 
 
 def _raised(what: str, error: BaseException) -> None:
@@ -121,7 +136,7 @@ def drain_of(mover: OutboxMover) -> Callable[[], Awaitable[None]]:
     return drain
 
 
-def operator_of(
+def operator_of(  # noqa: PLR0913  one for each thing that a process may have or not
     shared: Shared,
     process: str,
     queues: tuple[QueueStore, ...] | None,
@@ -131,15 +146,16 @@ def operator_of(
     slower_facts: tuple[Callable[[], Awaitable[PlainObject]], ...] = (),
     administration: QueueAdministration | None = None,
     waiting: tuple[PickupOperations | None, TerminalOperations | None] = (None, None),
+    more: tuple[VerbGroup, ...] = (),
 ) -> Operator:
     """The verbs of one process. `queues` and `administration` None: it has no part in the queue; `waiting` are what
-    only the first transport worker has."""
+    only the first transport worker has, `more` what only commands ask for."""
     directory, mailboxes, ledger, clock = shared.directory, shared.mailboxes, shared.ledger, shared.clock
     here = () if queues is None else queues
     return Operator(
         accounts=AccountOperations(directory=directory, mailboxes=mailboxes, passwords=shared.passwords),
         mailboxes=MailboxOperations(directory=directory, mailboxes=mailboxes, ledger=ledger, clock=clock),
-        more=() if administration is None else administration.groups,
+        more=(() if administration is None else administration.groups) + more,
         stories=StoryOperations(ledger=ledger, drains=drains),
         status=StatusOperations(
             process=process, clock=clock, queues=here, ledger=ledger, facts=facts, slower_facts=slower_facts

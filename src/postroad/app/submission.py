@@ -7,11 +7,12 @@ rights. Blocks; one message, one connection.
 from __future__ import annotations
 
 import socket
+from datetime import datetime
 from pathlib import Path
 
 from postroad.app.errors import TRY_AGAIN
 from postroad.services.operations.arguments import address
-from postroad.services.operations.performer import OperationFailed, PlainObject
+from postroad.services.operations.performer import NotTaken, OperationFailed, PlainObject
 from postroad.vocabulary import queue_id
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.envelope import BodyType, Recipient
@@ -25,18 +26,28 @@ from postroad.wire.smtp.client_events import Ended, OutgoingTransaction, Recipie
 _SERVER_DOWN = "the server is down; nothing was handed in, try again later"
 
 
-def submit(path: Path, hostname: str, sender: str, recipients: tuple[str, ...], content: bytes) -> PlainObject:
-    """Hand one message in. `sender` "" is the null reverse-path.
+def submit(
+    path: Path,
+    hostname: str,
+    sender: str,
+    recipients: tuple[str, ...],
+    content: bytes,
+    release_at: datetime | None = None,
+) -> PlainObject:
+    """Hand one message in. `sender` "" is the null reverse-path. With `release_at` it goes no sooner (RFC 4865).
 
     Returns {"queue_id", "sender", "refused": [{"recipient", "reply"}]}; the id is empty when every recipient was
-    refused. Raises OperationFailed: 75 the server is down or wants us to try again, 69 it refused the whole."""
-    transaction = _transaction(sender, recipients, content)
+    refused. Raises OperationFailed: 75 the server is down or wants us to try again, 69 it refused the whole. NotTaken
+    when it is certain that nothing was taken."""
+    transaction = _transaction(sender, recipients, content, release_at)
     with _connected(path) as connection:
         talk = _Talk(connection, ClientSession(ClientProfile(helo_name=hostname, tls=TlsUse.NEVER)))
         return talk.hand_in(transaction, content)
 
 
-def _transaction(sender: str, recipients: tuple[str, ...], content: bytes) -> OutgoingTransaction:
+def _transaction(
+    sender: str, recipients: tuple[str, ...], content: bytes, release_at: datetime | None
+) -> OutgoingTransaction:
     paths = [address(sender)] if sender else []
     to = tuple(Recipient(address(recipient)) for recipient in recipients)
     if not to:
@@ -49,6 +60,7 @@ def _transaction(sender: str, recipients: tuple[str, ...], content: bytes) -> Ou
         size_bytes=len(content),
         body=BodyType.SEVEN_BIT if content.isascii() else BodyType.EIGHT_BIT_MIME,
         smtputf8=not header.isascii() or not all(mailbox.is_ascii for mailbox in mailboxes),
+        hold_until=release_at,
     )
 
 
@@ -64,7 +76,7 @@ def _connected(path: Path) -> socket.socket:
         ) from None
     except OSError:
         connection.close()
-        raise OperationFailed(_SERVER_DOWN, TRY_AGAIN) from None
+        raise NotTaken(_SERVER_DOWN, TRY_AGAIN) from None
     return connection
 
 
@@ -87,7 +99,7 @@ class _Talk:
         accepted = set(self._end.accepted) if self._end.reply.is_positive else set()
         if not accepted and all(answer.code < 500 for answer in self._answers.values()):
             # Nobody has it, and no address is to blame: the whole was refused, or is to be tried again.
-            raise OperationFailed(f"the server says {self._end.reply}", _exit_status(self._end.reply))
+            raise NotTaken(f"the server says {self._end.reply}", _exit_status(self._end.reply))
         refused = [
             {"recipient": str(recipient.forward_path), "reply": str(self._answers.get(recipient, self._end.reply))}
             for recipient in transaction.recipients

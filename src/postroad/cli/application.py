@@ -26,6 +26,7 @@ _COMMANDS = {
     "alias": "alias",
     "send": "send",
     "sendmail": "send",
+    "suppression": "suppression",
     "read": "read",
     "queue": "queue",
     "offline": "offline",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -18,9 +19,11 @@ class House(Protocol):
         """Ask the running server, or do it here where it is stopped."""
         ...
 
-    def submit(self, sender: str, recipients: tuple[str, ...], content: bytes) -> PlainObject:
-        """Hand a message in over the local socket. Gives {"queue_id", "sender", "refused": [{"recipient", "reply"}]}.
-        With an empty `sender` the caller's own address is used."""
+    def submit(
+        self, sender: str, recipients: tuple[str, ...], content: bytes, release_at: datetime | None = None
+    ) -> PlainObject:
+        """Hand a message in over the local socket, to go no sooner than `release_at`. Gives {"queue_id", "sender",
+        "refused": [{"recipient", "reply"}]}. With an empty `sender` the caller's own address is used."""
         ...
 
     def local_address(self) -> str:

@@ -25,6 +25,10 @@ class Ledger(Protocol):
         Raises StoreUnavailable."""
         ...
 
+    async def find_each(self, keys: tuple[str, ...], limit: int, since: datetime) -> dict[str, tuple[Entry, ...]]:
+        """The same for many keys at once, of the days (UTC) from `since` on. Raises StoreUnavailable."""
+        ...
+
     async def flush(self) -> None:
         """Everything recorded so far can be found by everybody when it returns. Raises StoreUnavailable."""
         ...

@@ -12,6 +12,7 @@ from email.errors import InvalidHeaderDefect, MessageError
 from email.headerregistry import Address, AddressHeader, HeaderRegistry
 from email.message import EmailMessage
 from typing import cast
+from urllib.parse import quote
 
 import msgspec
 
@@ -52,16 +53,20 @@ class Attachment(msgspec.Struct, frozen=True):
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody wants to send. `from_` and `to` are addresses, with a display name or without:
-    `Ann Lee <ann@a.example>`. `date` and `message_id` are texts of those fields; "" leaves them to submission."""
+    `Ann Lee <ann@a.example>`. `date` and `message_id` are texts of those fields; "" leaves them to submission.
+    `html` is the text a second time, for who would rather have that (RFC 2046 section 5.1.4). To the address
+    `list_unsubscribe` people write who want no more (RFC 2369 section 3.2)."""
 
     from_: str
     to: tuple[str, ...]
     subject: str = ""
     text: str = ""
+    html: str = ""
     cc: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     date: str = ""
     message_id: str = ""
+    list_unsubscribe: str = ""
 
 
 class Composed(msgspec.Struct, frozen=True):
@@ -94,10 +99,16 @@ def compose(draft: Draft) -> Composed:
     for name, value in (("Date", draft.date), ("Message-ID", draft.message_id)):
         _refuse_controls(name, value)
         head.append(f"{name}: {value}")
+    if draft.list_unsubscribe:
+        head.append(f"List-Unsubscribe: <mailto:{_mailto(draft.list_unsubscribe)}>")
     # A field without a value is left out; a message without a subject is one all the same.
     fields = "".join(f"{field}\r\n" for field in head if not field.endswith(": ") or field == "Subject: ")
     body = EmailMessage(policy=_POLICY)
     _put_text(body, draft.text)
+    if draft.html:
+        body.make_alternative()
+        body.set_boundary("=_postroad_alternative")
+        body.add_alternative(draft.html, subtype="html", charset="utf-8", cte=_encoding(draft.html))
     for attachment in draft.attachments:
         _attach(body, attachment)
     if draft.attachments:
@@ -126,6 +137,14 @@ def _addresses(name: str, texts: Sequence[str]) -> tuple[Address, ...]:
     return tuple(found)
 
 
+def _mailto(text: str) -> str:
+    """The address as RFC 6068 section 2 writes it. Raises ValueError."""
+    addresses = _addresses("List-Unsubscribe", (text,))
+    if len(addresses) != 1:
+        raise ValueError("List-Unsubscribe: one address, please")
+    return quote(addresses[0].addr_spec, safe="@!$'*+-/?^_`{|}~.=")
+
+
 def _address_list(addresses: tuple[Address, ...]) -> str:
     """The value of an address field, an address a line (RFC 5322 section 3.4)."""
     texts = (f"{phrase(a.display_name)} <{a.addr_spec}>" if a.display_name else a.addr_spec for a in addresses)
@@ -139,11 +158,14 @@ def _refuse_controls(name: str, text: str) -> None:
 
 def _put_text(message: EmailMessage, text: str) -> None:
     """The text as the body, in an encoding that keeps every line short (RFC 5322 section 2.1.1)."""
+    message.set_content(text, charset="utf-8", cte=_encoding(text))
+
+
+def _encoding(text: str) -> str:
     lines = text.splitlines()
     plain = text.isascii() and all(len(line) <= 78 for line in lines) and "=_" not in text
     others = sum(not c.isascii() for c in text)
-    encoding = "7bit" if plain else "base64" if others > len(text) // 6 else "quoted-printable"
-    message.set_content(text, charset="utf-8", cte=encoding)
+    return "7bit" if plain else "base64" if others > len(text) // 6 else "quoted-printable"
 
 
 def _attach(message: EmailMessage, attachment: Attachment) -> None:

@@ -86,7 +86,7 @@ def _profile(settings: ReceptionSettings, role: ListenerRole, *, has_entropy: bo
         require_tls=tls_available,
         deliver_by_min_s=0,
         # RFC 4865 section 2 and RFC 6710 section 3: what our users may ask of us, not what strangers may.
-        future_release_max_s=FUTURE_RELEASE_MAX_S if by_login else None,
+        future_release_max_s=FUTURE_RELEASE_MAX_S if by_login or role is ListenerRole.LOCAL else None,
         mt_priority=by_login,
         limits=True,
         expn=settings.policy.expn is not WhoMayAsk.NEVER,

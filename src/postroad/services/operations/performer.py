@@ -21,6 +21,10 @@ class OperationFailed(Exception):
         self.exit_status = exit_status
 
 
+class NotTaken(OperationFailed):
+    """A letter was refused, or nobody was there to take it: it is certain that it was not taken."""
+
+
 class Performer(Protocol):
     async def perform(self, verb: str, arguments: PlainObject) -> list[PlainObject]:
         """Do what `verb` ("queue.list", "status", ...) says. Raises OperationFailed."""

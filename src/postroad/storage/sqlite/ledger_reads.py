@@ -8,7 +8,7 @@ gone the last one out tidies the log up; a connection that may only read would l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -36,10 +36,26 @@ def find_entries(folder: Path, key: str, limit: int) -> tuple[Entry, ...]:
     with translating(str(folder)):
         for day in reversed(_days(folder)):
             for path in sorted((folder / day.isoformat()).glob("*.db")):
-                found.update(_search(path, key, limit))
+                _look_into(path, lambda connection: found.update(_newest(connection, key, limit)))
             if len(found) >= limit:
                 break
     return tuple(sorted(found, key=_moment)[-limit:]) if limit > 0 else ()
+
+
+def find_each(folder: Path, keys: Sequence[str], from_day: date, limit: int) -> dict[str, tuple[Entry, ...]]:
+    """The same for each of the keys, from this day on; every file is opened once. Blocks. Raises StoreUnavailable."""
+    found: dict[str, set[Entry]] = {key: set() for key in keys}
+
+    def of_each(connection: apsw.Connection) -> None:
+        for key, entries in found.items():
+            entries.update(_newest(connection, key, limit))
+
+    with translating(str(folder)):
+        for day in _days(folder):
+            if day >= from_day:
+                for path in sorted((folder / day.isoformat()).glob("*.db")):
+                    _look_into(path, of_each)
+    return {key: tuple(sorted(entries, key=_moment)[-limit:]) for key, entries in found.items()}
 
 
 def drop_days(folder: Path, before: date) -> int:
@@ -64,8 +80,8 @@ def _days(folder: Path) -> list[date]:
     return sorted(date.fromisoformat(path.name) for path in folder.iterdir() if _DAY.fullmatch(path.name))
 
 
-def _search(path: Path, key: str, limit: int) -> Iterator[Entry]:
-    """The newest entries of one file, at most `limit` different ones; none when it is gone or has no tables yet."""
+def _look_into(path: Path, look: Callable[[apsw.Connection], None]) -> None:
+    """Call `look` with the open file, but not when it is gone or has no tables yet."""
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     except apsw.CantOpenError:
@@ -77,7 +93,7 @@ def _search(path: Path, key: str, limit: int) -> Iterator[Entry]:
         connection.pragma("query_only", True)
         if connection.pragma("user_version") == 0:
             return
-        yield from _newest(connection, key, limit)
+        look(connection)
     except apsw.Error as error:
         raise translated(error, str(path), connection.system_errno) from error
     finally:
@@ -85,6 +101,7 @@ def _search(path: Path, key: str, limit: int) -> Iterator[Entry]:
 
 
 def _newest(connection: apsw.Connection, key: str, limit: int) -> set[Entry]:
+    """The newest entries of one file, at most `limit` different ones."""
     number = key_hash(key)
     seen: set[Entry] = set()
     last = connection.execute(_LAST_STORY).get or 0

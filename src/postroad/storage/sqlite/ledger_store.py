@@ -16,7 +16,7 @@ from pathlib import Path
 from postroad.contracts.clock import Clock
 from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.blocking import make_calls
-from postroad.storage.sqlite.ledger_reads import drop_days, find_entries
+from postroad.storage.sqlite.ledger_reads import drop_days, find_each, find_entries
 from postroad.storage.sqlite.ledger_writes import RECORD, WRITE, LedgerDays
 from postroad.storage.sqlite.writer import make_writer
 from postroad.vocabulary.limits import LEDGER_FLUSH_S, LEDGER_QUEUE
@@ -61,6 +61,10 @@ class SqliteLedger:
 
     async def find(self, key: str, limit: int) -> tuple[Entry, ...]:
         return await self._reader.run(partial(find_entries, self._folder, key), limit)
+
+    async def find_each(self, keys: tuple[str, ...], limit: int, since: datetime) -> dict[str, tuple[Entry, ...]]:
+        from_day = since.astimezone(UTC).date()
+        return await self._reader.run(partial(find_each, self._folder, keys, from_day), limit)
 
     async def flush(self) -> None:
         """Raises StoreUnavailable: they go on waiting."""
