@@ -67,6 +67,8 @@ COMMANDS = (
     ("offline",),
     ("explain",),
     ("trace",),
+    *(("archive", name) for name in ("search", "show", "export", "verify", "heads", "log")),
+    *(("archive", "hold", name) for name in ("add", "release", "list")),
     ("pickup",),
     ("watch",),
     ("backup",),

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import msgspec
 
 from postroad.app.addresses import own_endpoints
+from postroad.app.archive_access import open_archive
 from postroad.app.certificate import open_identity
 from postroad.app.configuration import Configuration
 from postroad.app.descriptors import sessions_that_fit
@@ -31,6 +32,7 @@ from postroad.app.waiting_mail import WaitingMail
 from postroad.contracts.errors import StoreUnavailable
 from postroad.contracts.queue_store import NewMessage
 from postroad.contracts.resolver import Resolver
+from postroad.services.archive_keeping import ArchiveKeeping
 from postroad.services.conversations import Conversations
 from postroad.services.operations.performer import Performer, PlainObject
 from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
@@ -39,6 +41,7 @@ from postroad.services.reception import Onward, Reception, ReceptionSettings, St
 from postroad.services.relay_parts import Listener
 from postroad.services.shared_limits import SharedLimits
 from postroad.storage.sqlite.archive_chain import SqliteArchiveChain
+from postroad.storage.sqlite.database import make_folder, translating
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from postroad.vocabulary.limits import SHARD_WAIT_S, STOP_GRACE_S
 from postroad.vocabulary.listener import ListenerRole
@@ -125,6 +128,8 @@ async def open_transport(
         for service in services:
             opened.push_async_callback(service.stop)
             service.start(tasks)
+        if 0 in shards and (configuration.data_folder / "archive").is_dir():
+            await _keep_the_archive(opened, configuration, shared, speaker, tasks)
         accepted = _accepted_by(services[0])
         waiting = WaitingMail(
             configuration,
@@ -278,11 +283,23 @@ async def _take_shard(
             await asyncio.sleep(_SHARD_LOOK_S)
 
 
+async def _keep_the_archive(
+    opened: AsyncExitStack, configuration: Configuration, shared: Shared, speaker: Speaker, tasks: asyncio.TaskGroup
+) -> None:
+    """By the first worker, also when no domain is archived any more: what is there grows old all the same."""
+    archive = await opened.enter_async_context(open_archive(configuration))
+    keeping = ArchiveKeeping(archive, shared.clock, configuration.archive.keep, speaker.trouble)
+    opened.callback(tasks.create_task(keeping.run(), name="keeping the archive").cancel)
+
+
 def _open_chain(opened: AsyncExitStack, configuration: Configuration, shard: int) -> SqliteArchiveChain | None:
     """Where the mail of a shard that is ours is archived. Closed after the shard's work has come to rest."""
     if not configuration.archive.domains:
         return None
-    chain = SqliteArchiveChain(configuration.data_folder / "archive", shard)
+    folder = configuration.data_folder / "archive"
+    with translating(str(folder)):
+        make_folder(folder)
+    chain = SqliteArchiveChain(folder, shard)
     opened.push_async_callback(chain.close)
     return chain
 

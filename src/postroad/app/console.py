@@ -11,6 +11,7 @@ import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from postroad.app.archive_access import ARCHIVE_VERBS, open_archive_operator
 from postroad.app.configuration import Configuration
 from postroad.app.control import ControlClient, connect_or_none
 from postroad.app.errors import TRY_AGAIN, CannotServe
@@ -66,8 +67,11 @@ class Console:
         self._client: ControlClient | None = None
         self._operator: Operator | None = None
         self._owner: Operator | None = None
+        self._archive: Operator | None = None
 
     async def perform(self, verb: str, arguments: PlainObject) -> list[PlainObject]:
+        if verb.startswith(ARCHIVE_VERBS):
+            return await (await self._archivist()).perform(verb, arguments)
         if not needs_the_server(verb):
             return await (await self._any_operator()).perform(verb, arguments)
         if self._client is None and self._owner is None:
@@ -79,6 +83,12 @@ class Console:
         if self._owner is None:
             self._owner = await self._owning_operator()
         return await self._owner.perform(verb, arguments)
+
+    async def _archivist(self) -> Operator:
+        """One for the archive alone."""
+        if self._archive is None:
+            self._archive = await self._opened.enter_async_context(open_archive_operator(self._configuration))
+        return self._archive
 
     async def _any_operator(self) -> Operator:
         """One without the queue."""

@@ -32,6 +32,7 @@ _COMMANDS = {
     "offline": "offline",
     "explain": "explain",
     "trace": "trace",
+    "archive": "archive",
     "pickup": "waiting",
     "watch": "waiting",
 }

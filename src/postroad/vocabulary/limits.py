@@ -803,8 +803,6 @@ ARCHIVE_INDEXED_BYTES = 1024 * 1024
 """Of each message are looked through for words."""
 ARCHIVE_FOUND = 1000
 """Messages that one search tells of."""
-ARCHIVE_EXPORTED = 100_000
-"""Messages of one export."""
 ARCHIVE_REASON_CHARACTERS = 500
 """Why somebody looks into the archive, as it is kept."""
 ARCHIVE_HOLD_NAME_CHARACTERS = 100
