@@ -63,8 +63,9 @@ def delivered_unharmed(server: Server) -> None:
 
 
 def fetched(server: Server, user: str) -> list[bytes]:
-    """All messages of a user, as POP3 gives them."""
+    """All messages of a user as they came: POP3 gives them so to who knows of UTF-8 (RFC 6856)."""
     client = poplib.POP3_SSL(server.address, server.ports["pop3s"], context=unverified())
+    client.utf8()
     client.user(f"{user}@{server.domain}")
     client.pass_(PASSWORD)
     count, _ = client.stat()

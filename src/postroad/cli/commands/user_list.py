@@ -49,10 +49,15 @@ def import_(house: House, file: str, encoding: str, set_passwords: bool, dry_run
 
 @click.command()
 @click.argument("domain", default="")
+@json_option
 @click.pass_obj
-def export(house: House, domain: str) -> None:
+def export(house: House, domain: str, as_json: bool) -> None:
     """Write the accounts, of one DOMAIN or of all, as a CSV that `import` takes. Passwords are not in it."""
     accounts = house.perform("account.list", {"domain": domain})
+    if as_json:
+        for account in accounts:
+            say_json(account)
+        return
     click.echo(user_list.written(accounts, house.perform("alias.list", {})), nl=False)
 
 

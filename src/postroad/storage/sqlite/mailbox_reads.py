@@ -133,9 +133,7 @@ def _status(connection: apsw.Connection, account_id: int) -> MailboxStatus:
     if row is None:
         return _NEVER_USED
     totals: tuple[int, int] = connection.execute(_TOTALS, (account_id,)).get
-    return MailboxStatus(
-        uid_validity=row[0], uid_next=row[1], mod_seq=row[2], messages=totals[0], size_bytes=totals[1]
-    )
+    return MailboxStatus(uid_validity=row[0], uid_next=row[1], mod_seq=row[2], messages=totals[0], size_bytes=totals[1])
 
 
 def _surrogate(connection: apsw.Connection, message: tuple[int, int]) -> bytes | None:
