@@ -80,7 +80,7 @@ def send(
     house: House = context.obj
     release_at = _moment(at)
     if results is not None:
-        file = results if results.name.endswith(_JOURNAL) else _beside(results)
+        file = journal or (results if results.name.endswith(_JOURNAL) else _beside(results))
         if not file.exists():
             raise OperationFailed(f"{file} is not there: no letter was sent to {results}", 66)
         with closing(Journal(file)) as kept:
