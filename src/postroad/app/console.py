@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from postroad.app.archive_access import ARCHIVE_VERBS, open_archive_operator
 from postroad.app.configuration import Configuration
@@ -134,8 +133,3 @@ def perform_here(configuration: Configuration, *requests: tuple[str, PlainObject
             await performer.close()
 
     return asyncio.run(all_of_them())
-
-
-def socket_of(configuration: Configuration) -> Path:
-    """Where local users hand their mail in."""
-    return configuration.submit_socket

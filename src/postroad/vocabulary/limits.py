@@ -335,9 +335,6 @@ BACKUP_DESCRIPTORS = 8192
 RESTORED_AGAIN = 64
 """How often one message comes back out of one backup, having been removed in between."""
 
-SNAPSHOTS_KEPT_DAYS = 30
-"""How long the copy of a file is kept that was made before its format was changed."""
-
 INTEGRITY_COMPLAINTS = 20
 """Lines of an integrity check; a damaged file has more than anybody reads."""
 
