@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroad.rules.lending import Lender, Lent, Recall, Used
+from postroad.services.door_portions import DoorPortions
 from postroad.services.portions import Limit, Portions
 from postroad.simulation.virtual_loop import VirtualLoop
 from postroad.vocabulary.limits import LENT_NO_S
@@ -255,6 +256,38 @@ def test_the_portions_of_a_dead_worker_come_back() -> None:
         for _ in range(10):
             assert await crew.patiently("t1", limit)
         assert not crew.take("t0", limit), "the new one has no standing portion of what is lent out"
+
+    play(scene)
+
+
+TURNS = [(step, name) for step in ("hear", "tell", "work") for name in ("t0", "t1")]
+
+
+@given(st.lists(st.sampled_from(("t0", "t1")), min_size=7, max_size=14), st.permutations(TURNS))
+def test_what_is_lent_to_those_who_wait_is_used_before_another_worker_calls_it_in(
+    crowd: list[str], turns: list[tuple[str, str]]
+) -> None:
+    """Words come in pieces, "lent" and "recall" in one; all have an answer after a few of them, whatever the order."""
+
+    async def scene() -> None:
+        crew = Crew(("t0", "t1"))
+        doors = {name: DoorPortions(crew.portions[name], sessions_max=100, of_client_max=6) for name in crew.names}
+
+        async def is_let_in(name: str) -> bool:
+            while (waiting := doors[name].wanting("192.0.2.1", 0.0, exempt=False)) is not None:
+                await waiting
+            return doors[name].admit("192.0.2.1", 0.0, exempt=False, ours=True) is None
+
+        users = [asyncio.ensure_future(is_let_in(name)) for name in crowd]
+        for step, name in turns * 20:
+            if step == "work":
+                await asyncio.sleep(0)
+                continue
+            pieces = crew.up[name] if step == "hear" else crew.down[name]
+            for _ in range(len(pieces)):
+                crew.hear(name) if step == "hear" else crew.tell(name)
+        assert all(user.done() for user in users)
+        assert sum(user.result() for user in users) == 6
 
     play(scene)
 

@@ -14,7 +14,7 @@ from postroad.contracts.network import Network
 from postroad.services.errands import Errands
 from postroad.services.sweep import NEVER, Sweep
 from postroad.vocabulary.endpoint import Endpoint, TlsFacts
-from postroad.vocabulary.limits import PIPELINE_BYTES, SESSION_OUTPUT_S, TLS_HANDSHAKE_S
+from postroad.vocabulary.limits import LENT_WAIT_S, PIPELINE_BYTES, SESSION_OUTPUT_S, TLS_HANDSHAKE_S
 from postroad.wire.session import Wait
 
 
@@ -135,20 +135,23 @@ class Connection(asyncio.Protocol):
         self.transport = stream
         self.remote = self.far_end(stream)
         self._house.sweep.add(self)
-        if not self._waits_for_room():
+        if not self._waits_for_room(NEVER):
             self._make_session(stream)
 
-    def _waits_for_room(self) -> bool:
-        """Other processes are asked whether there is room; meanwhile nothing is read and nothing said."""
+    def _waits_for_room(self, until: float) -> bool:
+        """Other processes are asked whether there is room; meanwhile nothing is read and nothing said. `until` is
+        when there has been enough of it; NEVER before the first question."""
         room = self._house.room_for(self)
         if room is None:
             return False
+        if until == NEVER:
+            until = self._loop.time() + LENT_WAIT_S
         self.hold_reading()
-        room.add_done_callback(self._room_answered)
+        room.add_done_callback(lambda _: self._room_answered(until))
         return True
 
-    def _room_answered(self, _: asyncio.Future[None]) -> None:
-        if self.gone or self._closing or self._waits_for_room():
+    def _room_answered(self, until: float) -> None:
+        if self.gone or self._closing or (self._loop.time() < until and self._waits_for_room(until)):
             return
         assert self.transport is not None
         self.resume_reading()

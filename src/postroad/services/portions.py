@@ -58,6 +58,8 @@ class Portions:
         self._asked: dict[str, list[_Question]] = {}
         """In the order of their answers; of each key one that can wait at most, and one that cannot."""
         self._refused_until: dict[str, float] = {}
+        self._woken: set[str] = set()
+        """Whose waiters have been told to ask again, and do so when this turn of the loop is over."""
 
     def take(self, limit: Limit, count: int = 1) -> bool:
         """Use `count` more."""
@@ -116,9 +118,19 @@ class Portions:
         for future in question.waiting:
             if not future.done():
                 future.set_result(None)
+        if question.waiting and key not in self._woken:
+            self._woken.add(key)
+            self._loop.call_soon(self._woken.discard, key)
 
     def recall(self, key: str, standing: int) -> None:
-        """Others need what is not in use here."""
+        """Others need what is not in use here. What was lent to those who waited for it they use first: two workers
+        would call one portion to and fro for ever."""
+        if key in self._woken:
+            self._loop.call_soon(self._return_unused, key, standing)
+        else:
+            self._return_unused(key, standing)
+
+    def _return_unused(self, key: str, standing: int) -> None:
         portion = self._portions.get(key, standing)
         back = max(0, portion - self._in_use.get(key, 0))
         self._set(key, portion - back, standing)
