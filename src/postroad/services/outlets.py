@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from msgspec import structs
 
@@ -21,10 +20,9 @@ from postroad.rules.replies import goes_without_promise
 from postroad.rules.retry import next_attempt_at
 from postroad.services.answering import MailboxParts
 from postroad.services.conversion import Conversions
-from postroad.services.delivery_parts import DeliveryPlan, DeliveryWorld, DestinationFigures
+from postroad.services.delivery_parts import DeliveryPlan, DeliveryWorld
 from postroad.services.dispatcher import ConnectionBudget, Dispatcher, DispatcherParts
 from postroad.services.hold_lane import HoldLane
-from postroad.services.in_hand import InHand
 from postroad.services.lanes import Errors
 from postroad.services.local_delivery import LocalDelivery
 from postroad.services.notifications import Notifications, Routing
@@ -35,12 +33,9 @@ from postroad.services.relay import Relay
 from postroad.services.relay_parts import Listener, Surroundings
 from postroad.services.settling import Settled, Settling
 from postroad.services.sweep_on_demand import SweepOnDemand
-from postroad.vocabulary.destination import Destination, DestinationKind
+from postroad.vocabulary.destination import DestinationKind
 from postroad.vocabulary.limits import STOP_GRACE_S
 from postroad.vocabulary.settings import AccountLimits
-
-HERE = frozenset({DestinationKind.MAILBOX, DestinationKind.HOLD})
-"""Destinations that are here: no network is needed for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,48 +64,64 @@ class Outlets:
         listener: Listener | None,
         budget: ConnectionBudget | None,
     ) -> None:
-        settings, routing, errors = plan.settings, ends.routing, ends.errors
-        self.settling = Settling(
+        self._world = world
+        self._plan = plan
+        self._tasks = tasks
+        self._offline = offline
+        self._ends = ends
+        self._dead_addresses = DeadHosts(plan.retry.waits)
+        self._dead_lanes = DeadHosts(plan.retry.waits)
+        self._conversions = Conversions(world.queue, world.clock, world.aside)
+        self.settling = self._make_settling()
+        self.lanes = self._make_lanes(self._make_relay(listener), budget)
+        self.local = self._make_local()
+        self.into_holds = self._make_hold_lane()
+
+    # ---- putting together --------------------------------------------------------------------------
+
+    def _make_settling(self) -> Settling:
+        world, plan, ends = self._world, self._plan, self._ends
+        return Settling(
             store=world.queue,
             clock=world.clock,
             entropy=world.entropy,
             retry=plan.retry,
-            notifications=Notifications(hostname=settings.hostname, store=world.queue, routing=routing),
-            tasks=tasks,
+            notifications=Notifications(hostname=plan.settings.hostname, store=world.queue, routing=ends.routing),
+            tasks=self._tasks,
             settled=ends.settled,
-            errors=errors,
+            errors=ends.errors,
         )
-        conversions = Conversions(world.queue, world.clock, world.aside)
+
+    def _make_relay(self, listener: Listener | None) -> Relay:
+        world, plan = self._world, self._plan
         around = Surroundings(
             network=world.network,
             clock=world.clock,
             store=world.queue,
-            sweep=SweepOnDemand(tasks),
-            tasks=tasks,
-            settings=settings,
-            errors=errors,
+            sweep=SweepOnDemand(self._tasks),
+            tasks=self._tasks,
+            settings=plan.settings,
+            errors=self._ends.errors,
             listener=listener,
-            conversions=conversions,
+            conversions=self._conversions,
         )
-        self._world = world
-        self._retry = plan.retry
-        self._offline = offline
-        self._dead_addresses = DeadHosts(plan.retry.waits)
-        self._dead_lanes = DeadHosts(plan.retry.waits)
-        relay = Relay(
+        return Relay(
             around,
             resolver=world.resolver,
             entropy=world.entropy,
-            ourselves=Ourselves(settings.hostname, plan.own_endpoints),
+            ourselves=Ourselves(plan.settings.hostname, plan.own_endpoints),
             dead=self._dead_addresses,
-            reach=offline,
+            reach=self._offline,
         )
-        self.lanes = Dispatcher(
+
+    def _make_lanes(self, relay: Relay, budget: ConnectionBudget | None) -> Dispatcher:
+        ends, offline = self._ends, self._offline
+        return Dispatcher(
             DispatcherParts(
-                tasks=tasks,
+                tasks=self._tasks,
                 relaying=relay,
                 dead=self._dead_lanes,
-                connections_each=settings.destination_connections,
+                connections_each=self._plan.settings.destination_connections,
                 concluded=self._relayed,
                 gone=ends.gone,
                 taken_back=ends.taken_back,
@@ -118,38 +129,46 @@ class Outlets:
                 is_cut_off=lambda: offline.is_cut_off,
                 mark=offline.mark,
                 missed=offline.missed,
-                errors=errors,
+                errors=ends.errors,
                 budget=budget,
             )
         )
-        self.local = LocalDelivery(
+
+    def _make_local(self) -> LocalDelivery:
+        world, ends = self._world, self._ends
+        return LocalDelivery(
             MailboxParts(
-                hostname=settings.hostname,
+                hostname=self._plan.settings.hostname,
                 directory=world.directory,
                 mailboxes=world.mailboxes,
                 queue=world.queue,
                 clock=world.clock,
-                routing=routing,
+                routing=ends.routing,
                 fresh=ends.fresh,
-                tasks=tasks,
-                errors=errors,
+                tasks=self._tasks,
+                errors=ends.errors,
             ),
-            conversions=conversions,
+            conversions=self._conversions,
             quotas=world.quotas or Quotas(world.mailboxes, AccountLimits()),
             concluded=self.settling.conclude,
             gone=ends.gone,
         )
-        self.into_holds: HoldLane | None = None
-        if world.holds is not None:
-            self.into_holds = HoldLane(
-                holds=world.holds,
-                clock=world.clock,
-                queue=world.queue,
-                tasks=tasks,
-                concluded=self.settling.conclude,
-                gone=ends.gone,
-                errors=errors,
-            )
+
+    def _make_hold_lane(self) -> HoldLane | None:
+        world = self._world
+        if world.holds is None:
+            return None
+        return HoldLane(
+            holds=world.holds,
+            clock=world.clock,
+            queue=world.queue,
+            tasks=self._tasks,
+            concluded=self.settling.conclude,
+            gone=self._ends.gone,
+            errors=self._ends.errors,
+        )
+
+    # ---- on their way ------------------------------------------------------------------------------
 
     def put(self, parcel: Parcel) -> None:
         """A group that is in hand goes its way; back at once if its time has run out (RFC 2852 section 4.1.4)."""
@@ -192,7 +211,9 @@ class Outlets:
         if work.envelope.release_at is not None:
             began_at = max(began_at, work.envelope.release_at)
         now = self._world.clock.now()
-        due_at = next_attempt_at(self._retry, attempts=work.attempts + 1, queued_at=began_at, now=now, jitter=0.999)
+        due_at = next_attempt_at(
+            self._plan.retry, attempts=work.attempts + 1, queued_at=began_at, now=now, jitter=0.999
+        )
         return due_at is None
 
     async def drain(self) -> None:
@@ -207,56 +228,3 @@ class Outlets:
                 await self.settling.at_rest()
         except TimeoutError:
             self.lanes.cut()
-
-    def why_left_alone(self, destination: Destination) -> str:
-        """In words, while its hosts are remembered as dead; else empty."""
-        death = self.lanes.death((destination, False))
-        if death is None:
-            return ""
-        return f"left alone until {self._moment(death.until_s):%H:%M:%S} UTC: {death.verdict.text}"
-
-    def left_alone_until(self, destination: Destination) -> datetime | None:
-        """None where its hosts are not remembered as dead."""
-        death = self.lanes.death((destination, False))
-        return None if death is None else self._moment(death.until_s)
-
-    def _moment(self, at_s: float) -> datetime:
-        """The clock's time for one of the loop."""
-        return self._world.clock.now() + timedelta(seconds=at_s - self.lanes.now_s())
-
-    # ---- for administrators ------------------------------------------------------------------------
-
-    def figures(self, in_hand: InHand) -> dict[Destination, DestinationFigures]:
-        """For each destination that has something in hand, or a connection."""
-        figures: dict[Destination, DestinationFigures] = {}
-
-        def of(destination: Destination) -> DestinationFigures:
-            return figures.setdefault(destination, DestinationFigures(destination=str(destination)))
-
-        for parcel in in_hand:
-            of(parcel.work.destination).in_flight += 1
-        for lane in self.lanes:
-            why = self.lanes.why_it_waits(lane)
-            for name in lane.names:
-                those = of(name[0])
-                those.connections += lane.slots
-                those.limit += lane.limit
-                those.last_reply = those.last_reply or ("" if lane.last_reply is None else str(lane.last_reply))
-                those.held_back_by = those.held_back_by or why
-            for parcel in lane.waiting:
-                _note_waiting(of(parcel.work.destination))
-        for name, parcels in self.lanes.unresolved.items():
-            those = of(name[0])
-            those.held_back_by = "its hosts are being looked up in DNS"
-            for _ in parcels:
-                _note_waiting(those)
-        for destination, those in figures.items():
-            if destination.kind is DestinationKind.MAILBOX:
-                those.waiting = self.local.waiting
-                those.in_flight -= those.waiting
-        return figures
-
-
-def _note_waiting(figures: DestinationFigures) -> None:
-    figures.waiting += 1
-    figures.in_flight -= 1

@@ -39,3 +39,5 @@ class Destination(msgspec.Struct, frozen=True, array_like=True):
 
 MAILBOX = Destination(DestinationKind.MAILBOX)
 SMARTHOST = Destination(DestinationKind.SMARTHOST)
+HERE = frozenset({DestinationKind.MAILBOX, DestinationKind.HOLD})
+"""Kinds that need no network."""
