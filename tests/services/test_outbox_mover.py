@@ -12,7 +12,9 @@ from postroad.contracts.errors import StoreUnavailable
 from postroad.services.housekeeping import Housekeeping
 from postroad.services.outbox_mover import OutboxMover
 from postroad.storage.sqlite.ledger_store import SqliteLedger
+from postroad.vocabulary.limits import OUTBOX_PAUSE_S
 from postroad.vocabulary.story import Attempted
+from tests.services.houses import pass_time
 from tests.services.towns import ANN, CONTENT, OUTBOX_ALL, Town, play
 
 
@@ -60,6 +62,27 @@ def test_a_story_is_in_the_ledger_after_a_drain_and_no_longer_in_the_outbox(tmp_
             assert any(isinstance(fact, Attempted) for fact in facts)
             assert await town.queue.outbox(OUTBOX_ALL) == ()
             assert await mover.drain() == 0
+            await ledger.close()
+
+    play(scene)
+
+
+def test_what_became_of_a_letter_is_in_the_ledger_soon_after_it_was_written(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            ledger = open_ledger(town, tmp_path)
+            mover = OutboxMover(queue=town.queue, ledger=ledger, errors=complain)
+            running = asyncio.get_running_loop().create_task(mover.run())
+            await pass_time(60)
+            assert await mover.drain() == 0
+            town.on_written.append(mover.touch)
+            queue_id = await town.send(ANN, "cat@a.example")
+            await town.queue_is_empty()
+            await pass_time(2 * OUTBOX_PAUSE_S)
+            facts = [fact for entry in await ledger.find(queue_id, 10) for fact in entry.facts]
+            assert any(isinstance(fact, Attempted) for fact in facts)
+            running.cancel()
+            await asyncio.wait([running])
             await ledger.close()
 
     play(scene)

@@ -95,6 +95,7 @@ class Town:
         self.proved: set[str] = set()
         self.errors: list[tuple[str, BaseException]] = []
         self.trap = ""
+        self.on_written: list[Callable[[], None]] = []
         self.lines: list[tuple[int, str, str]] = []
         self.hosts: dict[str, VirtualHost] = {}
         self.queue: WatchedQueue
@@ -161,6 +162,7 @@ class Town:
             plan,
             errors=lambda where, error: town.errors.append((where, error)),
             listener=town.hear if record else None,
+            written=town.tell,
         )
         async with asyncio.TaskGroup() as tasks:
             if start:
@@ -179,6 +181,10 @@ class Town:
         if self.trap and line.startswith(self.trap):
             raise RuntimeError("the listener has fallen over")
         self.lines.append((number, who, line))
+
+    def tell(self) -> None:
+        for told in self.on_written:
+            told()
 
     def peer(self, name: str, address: str, *, domain: str = "", preference: int = 10, tls: bool = False) -> Peer:
         """An MTA elsewhere: its host, its address in DNS and, with `domain`, its MX."""

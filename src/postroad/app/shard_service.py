@@ -56,6 +56,7 @@ class ShardService:
         chain: ArchiveChain | None = None,
     ) -> None:
         self._errors = errors
+        self.mover = OutboxMover(queue=queue, ledger=shared.ledger, errors=errors)
         self.delivery = Delivery(
             DeliveryWorld(
                 queue=queue,
@@ -73,8 +74,8 @@ class ShardService:
             DeliveryPlan(settings=outgoing.settings, retry=outgoing.retry, own_endpoints=outgoing.own_endpoints),
             errors=errors,
             listener=outgoing.listener,
+            written=self.mover.touch,
         )
-        self.mover = OutboxMover(queue=queue, ledger=shared.ledger, errors=errors)
         self._housekeeping = Housekeeping(
             queue=queue,
             mailboxes=shared.mailboxes,
@@ -96,7 +97,7 @@ class ShardService:
         ]
 
     async def _look_at_the_outbox(self) -> None:
-        """Settlements put stories there, too, long after a message was accepted."""
+        """Orders of administrators put stories there, too."""
         while True:
             await asyncio.sleep(OUTBOX_LOOK_S)
             self.mover.touch()

@@ -12,7 +12,7 @@ settlement is durable, and nobody takes it twice meanwhile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import structs
 
@@ -40,7 +40,8 @@ __all__ = ["Delivery", "DeliveryPlan", "DeliveryWorld"]
 
 class Delivery:
     """`errors` is told what was unexpected, in words and as the exception; `listener` hears the conversations.
-    `budget` limits the connections to the same hosts, where other schedulers have some too."""
+    `budget` limits the connections to the same hosts, where other schedulers have some too; `written` hears of every
+    settlement that is durable."""
 
     def __init__(
         self,
@@ -50,12 +51,14 @@ class Delivery:
         errors: Errors,
         listener: Listener | None = None,
         budget: ConnectionBudget | None = None,
+        written: Callable[[], None] = lambda: None,
     ) -> None:
         self._world = world
         self._plan = plan
         self._errors = errors
         self._listener = listener
         self._budget = budget
+        self._written = written
         self._rerouting = Rerouting(world.directory, plan.settings, world.clock, errors)
         self._in_hand = InHand()
         self._is_running = False
@@ -271,6 +274,8 @@ class Delivery:
         self._settled(parcel, None)
 
     def _settled(self, parcel: Parcel, settlement: Settlement | None) -> None:
+        if settlement is not None:
+            self._written()
         if parcel.key not in self._in_hand:
             return
         refill = self._refill
