@@ -35,6 +35,10 @@ class BadCredentials(SaslFault):
     password, so that nothing is learned from it."""
 
 
+class ServerBegins(SaslFault):
+    """An initial response came with a mechanism that begins with a challenge of the server's."""
+
+
 class Credentials(msgspec.Struct, frozen=True):
     """`authorization_id` is whom the client wants to act as, "" for the same as `name`."""
 

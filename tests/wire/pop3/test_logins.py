@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroad.vocabulary.credentials import CramSecret, scram_keys
+from postroad.vocabulary.credentials import CramSecret, StoredSecret, scram_keys
 from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.limits import AUTH_LINE_BYTES, POP3_BAD_COMMANDS
 from postroad.wire.pop3.events import CredentialsGiven, Pop3Event, ProofGiven, SecretAsked
@@ -40,6 +41,7 @@ class Door:
         self.session = Pop3Session(profile, lambda size: b"x" * size)
         self.events: list[Pop3Event] = []
         self.wait: Wait = Wait.NEED_DATA
+        self.secret: StoredSecret = KEYS
         self.greeting = self.session.data_to_send().decode()
 
     def hear(self, octets: bytes) -> str:
@@ -51,7 +53,7 @@ class Door:
                 case SecretAsked(mechanism="APOP", name=name):
                     session.give_secret(CramSecret("secret") if name == "ann@a.example" else None, b"")
                 case SecretAsked(name=name):
-                    session.give_secret(KEYS if name == "ann@a.example" else None, b"salt of nobody")
+                    session.give_secret(self.secret if name == "ann@a.example" else None, b"salt of nobody")
                 case ProofGiven(right=True) | CredentialsGiven(name="ann@a.example", password="secret"):
                     session.opened([5], ["1.1"])
                 case ProofGiven() | CredentialsGiven():
@@ -101,7 +103,7 @@ def test_plain_with_and_without_an_initial_response() -> None:
     assert door.ask("AUTH PLAIN") == "+ \r\n"
     assert door.ask(response) == WELCOME
     assert door.session.state is State.TRANSACTION
-    assert door.events == [CredentialsGiven(name="ann@a.example", password="secret", mechanism="PLAIN")]
+    assert door.events == [CredentialsGiven("PLAIN", "", "ann@a.example", "secret")]
 
 
 def test_login_asks_for_the_name_and_the_password() -> None:
@@ -153,6 +155,21 @@ def test_a_response_may_be_longer_than_a_command() -> None:
     door = Door()
     door.ask("AUTH PLAIN")
     assert door.ask(b64("\0ann@a.example\0" + "x" * 1000)) == WRONG
+
+
+def test_cram_md5_has_pop3_s_frames_where_it_is_offered() -> None:
+    door = Door(msgspec.structs.replace(IN_TLS, mechanisms=("CRAM-MD5",)))
+    door.secret = CramSecret("secret")
+    assert door.ask("AUTH CRAM-MD5 " + b64("ann@a.example 0")) == "-ERR This mechanism takes no initial response\r\n"
+    challenge = base64.b64decode(door.ask("AUTH CRAM-MD5").removeprefix("+ "))
+    assert challenge == STAMP
+    digest = hmac.new(b"secret", challenge, "md5").hexdigest()
+    assert door.ask(b64(f"ann@a.example {digest}")) == WELCOME
+    assert door.events[-1] == ProofGiven("CRAM-MD5", "", "ann@a.example", True)
+
+
+def test_a_password_is_not_in_what_a_question_looks_like() -> None:
+    assert "secret" not in repr(CredentialsGiven("PLAIN", "", "ann@a.example", "secret"))
 
 
 def test_a_second_login_is_out_of_order() -> None:

@@ -149,7 +149,7 @@ def test_commands_may_be_written_in_any_case_with_spaces_behind() -> None:
 def test_a_password_may_hold_spaces() -> None:
     house = House()
     house.hear(b"USER ann\r\nPASS  two words \r\n")
-    assert house.events == [CredentialsGiven(name="ann", password=" two words ")]
+    assert house.events == [CredentialsGiven("USER", "", "ann", " two words ")]
 
 
 @pytest.mark.parametrize("argument", [b"", b"\xff\xfe", b"a\0b"])

@@ -13,11 +13,15 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from postroad.vocabulary.reply import printable
+from postroad.wire.pop3.apop import Apop, parse_apop
 from postroad.wire.pop3.events import CredentialsGiven, MessageAsked, Question, SecretAsked, UpdateAsked
-from postroad.wire.pop3.exchange import IN_CLEAR, PLUS, Apop, parse_apop
 from postroad.wire.pop3.lines import number
 from postroad.wire.pop3.listing import Listing
 from postroad.wire.pop3.states import Said, State
+from postroad.wire.sasl_server import PLUS
+
+_IN_CLEAR = frozenset({"SCRAM-SHA-256"})
+"""What is offered without TLS even where no password may come in clear: it does not send one."""
 
 
 class Pop3Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +66,12 @@ class Known(msgspec.Struct):
     @property
     def mechanisms(self) -> tuple[str, ...]:
         """On offer at this moment."""
-        profile = self.profile
-        return tuple(
-            each
-            for each in profile.mechanisms
-            if (profile.channel_binding and self.tls_active if each == PLUS else self.login_allowed or each in IN_CLEAR)
-        )
+        return tuple(each for each in self.profile.mechanisms if self._is_offered(each))
+
+    def _is_offered(self, mechanism: str) -> bool:
+        if mechanism == PLUS:
+            return bool(self.profile.channel_binding) and self.tls_active
+        return self.login_allowed or mechanism in _IN_CLEAR
 
     @property
     def login_allowed(self) -> bool:
@@ -127,7 +131,7 @@ def _pass(argument: bytes, known: Known) -> Result:
     password = _text(argument)
     if not password:
         return err("Wrong name or password", "AUTH")
-    return CredentialsGiven(name=known.name, password=password)
+    return CredentialsGiven("USER", "", known.name, password)
 
 
 def _auth(argument: bytes, known: Known) -> Result:
@@ -149,7 +153,7 @@ def _apop(argument: bytes, known: Known) -> Result:
         return err("Syntax: APOP name digest")
     # What cannot be a name is nobody's: the answer is that of a wrong digest.
     known.apop = Apop(_text(parsed[0]), parsed[1])
-    return SecretAsked(mechanism="APOP", name=known.apop.name)
+    return SecretAsked("APOP", known.apop.name)
 
 
 def _utf8(argument: bytes, known: Known) -> Result:

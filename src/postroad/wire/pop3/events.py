@@ -1,6 +1,13 @@
 """What a POP3 server session asks and tells (RFC 1939).
 
 A *question* is open until it is answered with the methods named; a *notice* wants no answer.
+
+The questions of a login are those of `wire/sasl_server.py`, with the mechanisms "USER" for USER and PASS, and "APOP":
+- CredentialsGiven: `opened(sizes, uidls)` when the password is right and the maildrop is locked and listed, or
+  `refuse(text, code)` with a response code of RFC 2449 or RFC 3206 ("AUTH", "IN-USE", "SYS/TEMP", "SYS/PERM").
+- SecretAsked: `give_secret(ScramKeys | CramSecret | None, fake_salt)` or `refuse`. With None the login goes on as for
+  a known name and ends in a ProofGiven that is wrong; `fake_salt` is always the same for a name, and not guessable.
+- ProofGiven: as CredentialsGiven; `opened` only when it is right.
 """
 
 from __future__ import annotations
@@ -9,39 +16,19 @@ from typing import TypeAlias
 
 import msgspec
 
+from postroad.wire.sasl_server import CredentialsGiven, ProofGiven, SecretAsked
 
-class CredentialsGiven(msgspec.Struct, frozen=True, kw_only=True):
-    """Question: USER and PASS came, or AUTH PLAIN or LOGIN. Answer with `opened(sizes, uidls)` when the password is
-    right and the maildrop is locked and listed, or `refuse(text, code)` with a response code of RFC 2449/3206
-    ("AUTH", "IN-USE", "SYS/TEMP", "SYS/PERM"). `authorization_id` is whom the client wants to act as, "" for the
-    same as `name`."""
-
-    name: str
-    password: str
-    mechanism: str = "USER"
-    authorization_id: str = ""
-
-    def __repr__(self) -> str:
-        return f"CredentialsGiven({self.name!r}, ...)"
-
-
-class SecretAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Question: APOP came, or SCRAM's first message: what is stored for `name`? Answer with
-    `give_secret(ScramKeys | CramSecret | None, fake_salt)` or `refuse`. With None the exchange goes on as for a known
-    name and ends in a ProofGiven that is wrong; `fake_salt` is always the same for a name, and not guessable."""
-
-    mechanism: str
-    name: str
-
-
-class ProofGiven(msgspec.Struct, frozen=True, kw_only=True):
-    """Question: APOP or SCRAM is over, and `right` tells whether the client knows the secret. Answer as for
-    CredentialsGiven; `opened` only when it is right."""
-
-    mechanism: str
-    authorization_id: str
-    name: str
-    right: bool
+__all__ = [
+    "CredentialsGiven",
+    "MaildropReleased",
+    "MessageAsked",
+    "OutputDue",
+    "Pop3Event",
+    "ProofGiven",
+    "Question",
+    "SecretAsked",
+    "UpdateAsked",
+]
 
 
 class MessageAsked(msgspec.Struct, frozen=True):

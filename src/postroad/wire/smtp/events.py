@@ -1,6 +1,10 @@
 """What an SMTP server session asks and tells (RFC 5321).
 
 A *question* is open until `ServerSession.answer` is called; a *notice* wants no answer.
+
+The questions of AUTH are those of `wire/sasl_server.py`. CredentialsGiven and ProofGiven are answered with
+`authenticated(identity)`, a proof only when it is right, or `answer(Reply)` of 4yz or 5yz; SecretAsked with
+`give_secret(ScramKeys | CramSecret | None, fake_salt=...)`, or `answer(Reply)` of 4yz or 5yz.
 """
 
 from __future__ import annotations
@@ -13,6 +17,27 @@ import msgspec
 from postroad.vocabulary.address import Mailbox, ReversePath
 from postroad.vocabulary.envelope import BodyType, DeliverBy, Notify, Way
 from postroad.vocabulary.reply import Reply
+from postroad.wire.sasl_server import CredentialsGiven, ProofGiven, SecretAsked
+
+__all__ = [
+    "ClientReplaced",
+    "CommandRefused",
+    "ContentAsked",
+    "ContentEnded",
+    "ContentReceived",
+    "CredentialsGiven",
+    "ExpandAsked",
+    "Greeted",
+    "ProofGiven",
+    "QueueRunAsked",
+    "RecipientGiven",
+    "SecretAsked",
+    "SenderGiven",
+    "ServerEvent",
+    "TransactionDropped",
+    "TurnAsked",
+    "VerifyAsked",
+]
 
 
 class Greeted(msgspec.Struct, frozen=True):
@@ -82,38 +107,6 @@ class TransactionDropped(msgspec.Struct, frozen=True):
     that the session answered itself, a cut). Forget spooled content."""
 
     reason: str
-
-
-class CredentialsGiven(msgspec.Struct, frozen=True):
-    """Question: AUTH PLAIN or LOGIN has brought a name and a password.
-    Answer with `authenticated(identity)` or `answer(Reply)` of 4yz or 5yz."""
-
-    mechanism: str
-    authorization_id: str
-    name: str
-    password: str
-
-
-class SecretAsked(msgspec.Struct, frozen=True):
-    """Question: a SCRAM exchange has brought its client-first message, or CRAM-MD5 its response: what is stored for
-    `name`? Answer with `give_secret(ScramKeys | CramSecret | None, fake_salt=...)`, or `answer(Reply)` of 4yz, 5yz.
-
-    With None the exchange goes on as it would for a known name, and ends in a ProofGiven that is wrong. A SCRAM
-    client sees the salt of a name: `fake_salt` has to be the same for the same name each time, and not guessable."""
-
-    mechanism: str
-    name: str
-
-
-class ProofGiven(msgspec.Struct, frozen=True):
-    """Question: a SCRAM or CRAM-MD5 exchange is over, and `right` tells whether the client knows the secret.
-    Answer with `authenticated(identity)` (only when right) or `answer(Reply)` of 4yz or 5yz.
-    `authorization_id` is whom the client wants to act as, "" for the same as `name`."""
-
-    mechanism: str
-    authorization_id: str
-    name: str
-    right: bool
 
 
 class VerifyAsked(msgspec.Struct, frozen=True):

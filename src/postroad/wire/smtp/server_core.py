@@ -15,13 +15,14 @@ from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.limits import SERVER_CONTENT_S, TLS_HANDSHAKE_S
 from postroad.vocabulary.reply import Reply
 from postroad.wire.line_buffer import LineBuffer
+from postroad.wire.sasl_server import Stage
 from postroad.wire.smtp import replies
 from postroad.wire.smtp.chunk_reader import ChunkReader
 from postroad.wire.smtp.content_reader import ContentReader
 from postroad.wire.smtp.events import CommandRefused, Greeted, ServerEvent, TransactionDropped
 from postroad.wire.smtp.parameters import SyntaxRefused
 from postroad.wire.smtp.server_profile import ServerProfile, words_of
-from postroad.wire.smtp.server_state import Chunk, Exchange, State, Transaction
+from postroad.wire.smtp.server_state import Chunk, State, Transaction
 from postroad.wire.smtp.transitions import TRANSITIONS, Phase, Verb
 
 _SPEECHLESS = (Phase.CLOSED, Phase.TURNED, Phase.CONTENT, Phase.CHUNK, Phase.STARTING_TLS)
@@ -78,7 +79,7 @@ class ServerCore:
         self._greeted: Greeted | None = None
         self._identity = profile.identity
         self._transaction: Transaction | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Stage | None = None
         self._content: ContentReader | None = None
         self._chunks: ChunkReader | None = None
         self._chunk: Chunk | None = None

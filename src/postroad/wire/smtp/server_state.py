@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import msgspec
 
 from postroad.vocabulary.endpoint import TlsFacts
 from postroad.vocabulary.reply import Reply
-from postroad.wire.sasl import Challenge
-from postroad.wire.sasl_secrets import CramExchange, CramResponse, ScramExchange, ScramOpening, ScramProof
+from postroad.wire.sasl_server import Stage
 from postroad.wire.smtp.events import Greeted, SenderGiven
 from postroad.wire.smtp.transitions import Phase
 
@@ -22,10 +19,6 @@ class Transaction(msgspec.Struct, frozen=True):
     recipients: int = 0
     """How many. Who they are is remembered by whoever accepted them: a value with all of them in it, made anew at each
     RCPT, would take a time that grows with their square."""
-
-
-Exchange: TypeAlias = Challenge | ScramOpening | ScramExchange | ScramProof | CramExchange | CramResponse
-"""How far an AUTH has come."""
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -54,7 +47,7 @@ class State(msgspec.Struct, frozen=True):
     tls: TlsFacts | None = None
     identity: str = ""
     transaction: Transaction | None = None
-    exchange: Exchange | None = None
+    exchange: Stage | None = None
     chunk: Chunk | None = None
     data_refused: bool = False
     """The last command was a DATA that was refused: what is no command now is content sent nevertheless."""
