@@ -6,11 +6,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from postroad.contracts.errors import LeaseLost
-from postroad.contracts.queue_store import START, DestinationSummary, GroupKeys, QueueFilter, QueueStore
+from postroad.contracts.queue_store import START, DestinationSummary, GroupKeys, QueueFilter, QueueStore, QueueSummary
+from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.destination import SMARTHOST, Destination, DestinationKind
-from postroad.vocabulary.limits import QUEUE_PAGE_GROUPS
+from postroad.vocabulary.envelope import Recipient
+from postroad.vocabulary.limits import QUEUE_PAGE_GROUPS, SUMMARY_BLOCK_GROUPS, SUMMARY_DESTINATIONS
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.story import Acted, from_bytes
 from tests.contract.queue_mail import (
@@ -254,6 +257,28 @@ async def check_the_summary_tells_what_waits_for_each_destination(shard: Shard) 
         shorter = await store.summary(T0 + 3 * MINUTE, 1)
         assert (shorter.destinations, shorter.destinations_in_all, shorter.groups) == ((b,), 3, 5)
         assert (await store.summary(T0 + 3 * MINUTE, 10, "domain:b.example")).destinations == (b,)
+
+
+async def check_the_summary_of_a_long_queue_is_the_same_whether_few_destinations_or_all_are_asked_for(
+    shard: Shard,
+) -> None:
+    async with shard.open() as store:
+        # All due at one moment, so that the count's blocks end in the middle of it, and of a message.
+        domains = [f"d{n:05}.example" for n in range(SUMMARY_BLOCK_GROUPS + 10)]
+        for reach in (len(domains), SUMMARY_BLOCK_GROUPS // 2 + 1, 3):
+            groups = (
+                Group(Destination(DestinationKind.DOMAIN, name), (Recipient(Mailbox("bob", name)),))
+                for name in domains[:reach]
+            )
+            await accepted(store, *groups, due_at=T0 + HOUR)
+        await held(store, domain=domains[1])
+        await held(store, domain=domains[-1])
+        whole = await store.summary(T0 + HOUR, SUMMARY_DESTINATIONS)
+        assert (whole.destinations_in_all, whole.groups) == (len(domains), len(domains) + SUMMARY_BLOCK_GROUPS // 2 + 4)
+        assert (whole.held, whole.due) == (4, whole.groups - 4)
+        assert [(each.groups, each.held) for each in whole.destinations[:4]] == [(3, 0), (3, 3), (3, 0), (2, 0)]
+        few = await store.summary(T0 + HOUR, 4)
+        assert few == QueueSummary(whole.destinations[:4], *structs.astuple(whole)[1:])
 
 
 CHECKS: tuple[Check, ...] = tuple(check for name, check in sorted(globals().items()) if name.startswith("check_"))

@@ -35,8 +35,20 @@ def test_a_page_of_the_queue_is_read_in_the_order_of_its_key(connection: apsw.Co
     assert [step.split()[0] for step in steps] == ["SEARCH", "SEARCH"]
 
 
-def test_the_summary_reads_no_table_but_for_what_it_gives_out(connection: apsw.Connection) -> None:
-    steps = plan(connection, queue_summary._SUMMARY, 1, "", 5)
+def test_destinations_are_counted_along_the_indexes_in_their_order(connection: apsw.Connection) -> None:
+    for held, index in enumerate(("recipient_group_due", "recipient_group_held")):
+        for sql, values in ((queue_summary._BLOCK_END, (1, 2, "x", 9)), (queue_summary._BLOCK, (1, 2, "x", 1, 2, "y"))):
+            (step,) = plan(connection, sql.format(index=index, held=held), *values)
+            assert step.startswith(
+                f"SEARCH recipient_group USING COVERING INDEX {index} ((due_at,message,destination)>"
+            )
+
+
+@pytest.mark.parametrize(("sql", "values"), [(queue_summary._OF_ALL, ()), (queue_summary._OF_CHOSEN, ("[]",))])
+def test_the_summary_reads_no_table_but_for_what_it_gives_out(
+    connection: apsw.Connection, sql: str, values: tuple[str, ...]
+) -> None:
+    steps = plan(connection, sql, 1, 5, *values)
     tables = [step for step in steps if "recipient_group" in step]
     assert tables == [
         "SCAN recipient_group USING COVERING INDEX recipient_group_due",

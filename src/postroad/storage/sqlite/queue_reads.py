@@ -44,7 +44,7 @@ _NUMBER_MAX = (1 << 63) - 1
 
 
 @contextmanager
-def _snapshot(connection: apsw.Connection) -> Iterator[None]:
+def snapshot(connection: apsw.Connection) -> Iterator[None]:
     """Several statements that see the same moment."""
     connection.execute("BEGIN")
     try:
@@ -65,7 +65,7 @@ def due_work(connection: apsw.Connection, question: DueQuestion) -> list[Work]:
     """Groups to be tried, the longest due first. Those in hand are passed over on the index alone."""
     destinations: dict[str, Destination] = {}
     chosen: list[tuple[int, str]] = []
-    with _snapshot(connection):
+    with snapshot(connection):
         due = connection.execute(_DUE, (question.now,))
         for message, text in due:
             if text in question.without:
@@ -133,7 +133,7 @@ def entries_page(connection: apsw.Connection, question: PageQuestion) -> Page:
 
 
 def counts(connection: apsw.Connection, now: int) -> dict[str, int]:
-    with _snapshot(connection):
+    with snapshot(connection):
         messages, size_bytes = connection.execute("SELECT count(*), ifnull(sum(size_bytes), 0) FROM message").get
         groups = connection.execute("SELECT count(*) FROM recipient_group").get
         due = connection.execute("SELECT count(*) FROM recipient_group WHERE held = 0 AND due_at <= ?", (now,)).get
@@ -144,7 +144,7 @@ def counts(connection: apsw.Connection, now: int) -> dict[str, int]:
 def known(connection: apsw.Connection, numbers: list[int]) -> list[int]:
     """Those of the messages that are there."""
     query = "SELECT 1 FROM message WHERE id = ?"
-    with _snapshot(connection):
+    with snapshot(connection):
         return [number for number in numbers if connection.execute(query, (number,)).get is not None]
 
 
