@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from postroad.contracts.errors import MaildropLocked
@@ -320,5 +321,30 @@ class MailboxStoreContract:
                 await future
             for account_id in range(1, 21):
                 assert await uids(store, account_id) == list(range(1, 21))
+
+        self.run(tmp_path, scene)
+
+    def test_a_message_from_elsewhere_keeps_its_folder_flags_and_date(self, tmp_path: Path) -> None:
+        old = T0 - timedelta(days=9000)
+
+        async def scene(store: MailboxStore) -> None:
+            brought = msgspec.structs.replace(
+                a_delivery("import/1", received_at=old),
+                folder="Work/2001",
+                flags="\\Answered \\Seen",
+                delivered_at=T0,
+            )
+            assert await store.deliver(brought) == 1
+            assert await store.deliver(a_delivery()) == 2
+            assert await store.deliver(brought) == 1
+            here, delivered = await store.list_all(ANN)
+            assert (here.folder, here.flags, here.received_at) == ("Work/2001", "\\Answered \\Seen", old)
+            assert (delivered.folder, delivered.flags) == ("INBOX", "")
+            # POP3 shows what was delivered, and its keys are as old as the delivery.
+            assert await uids(store) == [2]
+            assert await store.list_all(ANN, 1) == (delivered,)
+            assert await store.list_all(ANN, 2) == await store.list_all(BOB) == ()
+            assert await store.delivery_keys(T0, 10) == ()
+            assert (await store.status(ANN)).uid_validity == int(T0.timestamp())
 
         self.run(tmp_path, scene)

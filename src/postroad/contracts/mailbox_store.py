@@ -12,6 +12,9 @@ import msgspec
 from postroad.contracts.queue_store import StoredContent
 from postroad.vocabulary.queue_id import QueueId
 
+INBOX = "INBOX"
+"""The folder that mail is delivered into, and the one that POP3 shows (RFC 9051 section 5.1)."""
+
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One copy for one mailbox.
@@ -19,7 +22,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     `key` makes it once: a second delivery with the same key changes nothing (RFC 5321 section 6.1 lets us
     not lose mail; the key lets us not double it). `head` is put before the content (Return-Path). `surrogate` are
     edits that the store keeps beside the message and gives back as they are (RFC 6858), b"" for none;
-    `surrogate_growth` tells by how many octets they change its size.
+    `surrogate_growth` tells by how many octets they change its size. `flags` are separated by spaces, as IMAP spells
+    them. `received_at` becomes the internal date; `delivered_at` is now, where mail comes that is older (None: they
+    are the same).
     """
 
     account_id: int
@@ -31,6 +36,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     surrogate: bytes = b""
     surrogate_growth: int = 0
+    folder: str = INBOX
+    flags: str = ""
+    delivered_at: datetime | None = None
 
 
 class MailboxStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +65,7 @@ class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
     mod_seq: int = 0
     flags: str = ""
-    folder: str = "INBOX"
+    folder: str = INBOX
     surrogate_growth: int | None = None
 
 
@@ -100,6 +108,11 @@ class MailboxStore(Protocol):
 
     async def list_messages(self, account_id: int) -> tuple[StoredMessage, ...]:
         """For administrators: without the lock."""
+        ...
+
+    async def list_all(self, account_id: int, after_uid: int = 0) -> tuple[StoredMessage, ...]:
+        """The messages of all folders with UIDs above `after_uid`, by UID, a page at a time: none at the end. Without
+        the lock. Raises StoreUnavailable."""
         ...
 
     async def status(self, account_id: int) -> MailboxStatus:

@@ -240,7 +240,10 @@ OFFLINE_PROBE_FRESH_S = 1.0
 """The same with a message that has just come in: it must not wait for long because some others are dead."""
 
 BUDGET_AGAIN_S = 0.25
-"""A lane that may have no more connections because other processes have them asks again after this."""
+"""A lane that may have no more connections because other lanes for the same hosts have them asks again after this."""
+
+BUDGET_SHARE_S = 2.0
+"""How long after the last of these refusals those who have connections to the hosts keep to their share."""
 
 CUTS_PER_ATTEMPT = 2
 """Connections that may end under a message before its attempt counts as failed; an idle connection that the
@@ -363,6 +366,9 @@ MAILBOX_COMMIT_BATCH = 2048
 
 CONTENT_READERS = 4
 """Threads that read large content; a slow disk then holds up that many clients at a time, not the loop."""
+
+MAILBOX_PAGE = 5000
+"""Messages of a mailbox that are listed at once where all its folders are gone through."""
 
 ORPHANS_PER_ROUND = 1000
 """Files without a message that one round of the sweep takes from one shard."""
@@ -553,17 +559,17 @@ QUEUE_LISTED = 10_000
 SUMMARY_DESTINATIONS = 20_000
 """Destinations that one `queue summary` tells of; the totals are those of all."""
 
-SUMMARY_SHOWN = 50
-"""Destinations that it prints when nothing else is asked for: those with most mail."""
-
-PAUSED_DESTINATIONS = 10_000
-"""Destinations that an administrator can have paused at a time."""
-
 SUMMARY_BLOCK_GROUPS = 4000
 """Groups that the store counts at once for `queue summary`: about a millisecond that the event loop waits."""
 
 SUMMARY_CHOSEN = 1000
 """Destinations up to which the store finds those with most groups first, and then looks at them alone."""
+
+SUMMARY_SHOWN = 50
+"""Destinations that it prints when nothing else is asked for: those with most mail."""
+
+PAUSED_DESTINATIONS = 10_000
+"""Destinations that an administrator can have paused at a time."""
 
 REASON_CHARACTERS = 400
 """What an administrator may say to the sender whose mail is returned; it stands in one line of the notification."""

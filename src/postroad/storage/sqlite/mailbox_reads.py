@@ -17,7 +17,7 @@ from postroad.storage.sqlite.content_shard import unknown_files
 from postroad.storage.sqlite.mailbox_shard import MailboxShard
 from postroad.storage.sqlite.moments import from_microseconds
 from postroad.storage.sqlite.writer import ReadingConnection
-from postroad.vocabulary.limits import MAILDROP_MESSAGES
+from postroad.vocabulary.limits import MAILBOX_PAGE, MAILDROP_MESSAGES
 from postroad.vocabulary.queue_id import QueueId
 
 A = TypeVar("A")
@@ -27,6 +27,10 @@ _UID_VALIDITY = "SELECT uid_validity FROM mailbox WHERE account_id = ?"
 _MESSAGES = """
     SELECT uid, size_bytes, queue_id, internal_at, mod_seq, flags, surrogate_growth
     FROM message WHERE account_id = ? AND folder = 'INBOX' ORDER BY uid LIMIT ?
+"""
+_ALL_MESSAGES = """
+    SELECT uid, size_bytes, queue_id, internal_at, mod_seq, flags, surrogate_growth, folder
+    FROM message WHERE account_id = ? AND uid > ? ORDER BY uid LIMIT ?
 """
 _STATUS = "SELECT uid_validity, uid_next, mod_seq FROM mailbox WHERE account_id = ?"
 _TOTALS = "SELECT count(*), coalesce(sum(size_bytes), 0) FROM message WHERE account_id = ?"
@@ -66,6 +70,10 @@ class MailboxReads:
     def listing(self, account_id: int) -> Listing:
         """At most MAILDROP_MESSAGES messages, by UID."""
         return self._run(self._shard_of(account_id), _listing, account_id, Listing(0, ()))
+
+    def page(self, asked: tuple[int, int]) -> tuple[StoredMessage, ...]:
+        """Of (account id, UID): those of all folders above it, at most MAILBOX_PAGE, by UID."""
+        return self._run(self._shard_of(asked[0]), _page, asked, ())
 
     def content(self, message: tuple[int, int]) -> ContentRow | None:
         """Of (account id, UID); None when there is no such message."""
@@ -123,6 +131,24 @@ def _listing(connection: apsw.Connection, account_id: int) -> Listing:
         )
     )
     return Listing(connection.execute(_UID_VALIDITY, (account_id,)).get or 0, messages)
+
+
+def _page(connection: apsw.Connection, asked: tuple[int, int]) -> tuple[StoredMessage, ...]:
+    return tuple(
+        StoredMessage(
+            uid=uid,
+            size_bytes=size_bytes,
+            queue_id=QueueId(queue_id),
+            received_at=from_microseconds(internal_at),
+            mod_seq=mod_seq,
+            flags=flags,
+            folder=folder,
+            surrogate_growth=growth,
+        )
+        for uid, size_bytes, queue_id, internal_at, mod_seq, flags, growth, folder in connection.execute(
+            _ALL_MESSAGES, (*asked, MAILBOX_PAGE)
+        )
+    )
 
 
 _NEVER_USED = MailboxStatus(uid_validity=0, uid_next=1, mod_seq=0, messages=0, size_bytes=0)

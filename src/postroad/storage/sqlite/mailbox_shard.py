@@ -33,8 +33,9 @@ _LAST_CONTENT = "SELECT coalesce(max(id), 0) FROM content"
 _PUT_CONTENTS = ManyRows("INSERT INTO content (id, head, tail, file, body, surrogate) VALUES ", "(?, ?, ?, ?, ?, ?)")
 _PUT_MESSAGES = ManyRows(
     "INSERT INTO message"
-    " (account_id, uid, mod_seq, size_bytes, internal_at, queue_id, content_id, surrogate_growth) VALUES ",
-    "(?, ?, ?, ?, ?, ?, ?, ?)",
+    " (account_id, uid, mod_seq, size_bytes, internal_at, queue_id, content_id, surrogate_growth, folder, flags)"
+    " VALUES ",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
 _PUT_KEYS = ManyRows("INSERT INTO delivered (delivery_key, account_id, uid, delivered_at) VALUES ", "(?, ?, ?, ?)")
 _CONTENTS_OF = f"SELECT content_id FROM message WHERE account_id = ? AND uid IN {_GIVEN}"
@@ -87,7 +88,8 @@ def _deliver_all(connection: apsw.Connection, items: Sequence[tuple[MailboxShard
             continue
         account_id = delivery.account_id
         at = to_microseconds(delivery.received_at)
-        uid_validity, uid, mod_seq = mailboxes.get(account_id) or _new_mailbox(at)
+        now = at if delivery.delivered_at is None else to_microseconds(delivery.delivered_at)
+        uid_validity, uid, mod_seq = mailboxes.get(account_id) or _new_mailbox(now)
         mailboxes[account_id] = (uid_validity, uid + 1, mod_seq + 1)
         changed.add(account_id)
         content_id += 1
@@ -96,7 +98,8 @@ def _deliver_all(connection: apsw.Connection, items: Sequence[tuple[MailboxShard
         contents += (content_id, *content, surrogate)
         growth = None if surrogate is None else delivery.surrogate_growth
         messages += (account_id, uid, mod_seq + 1, size_bytes, at, delivery.queue_id, content_id, growth)
-        keys += (*identity, uid, at)
+        messages += (delivery.folder, delivery.flags)
+        keys += (*identity, uid, now)
         known[identity] = uid
     _PUT_CONTENTS.run(connection, contents)
     _PUT_MESSAGES.run(connection, messages)

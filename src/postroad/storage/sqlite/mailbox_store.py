@@ -119,6 +119,9 @@ class SqliteMailboxStore:
     async def list_messages(self, account_id: int) -> tuple[StoredMessage, ...]:
         return (await self._listing(account_id)).messages
 
+    async def list_all(self, account_id: int, after_uid: int = 0) -> tuple[StoredMessage, ...]:
+        return await self._reader.run(self._reads.page, (account_id, after_uid))
+
     async def status(self, account_id: int) -> MailboxStatus:
         return await self._reader.run(self._reads.status, account_id)
 
