@@ -332,6 +332,9 @@ BACKUP_READ_BYTES = 1_048_576
 BACKUP_STEP_PAGES = 4096
 """Pages of a database that are copied before a look at whether the command was interrupted: 16 MiB."""
 
+UPGRADE_COPIES = 2
+"""Copies of a database that are kept from before its last upgrades to another format."""
+
 BACKUP_DESCRIPTORS = 8192
 """Files that a backup has open at once: the queue and all holds are copied as of one moment."""
 
@@ -838,3 +841,12 @@ SUPPRESSION_DAYS_MAX = 36_500
 SUPPRESSIONS_MAX = 1_000_000
 SUPPRESSIONS_SHOWN = 10_000
 """In one answer, the newest."""
+
+# ---- Mailboxes that come and go as files ---------------------------------------------------------
+
+MBOX_FROM_LINE_BYTES = 1024
+"""The line between two messages of an mbox; a longer one is text."""
+MBOX_HEADER_SEARCHED_BYTES = 262_144
+"""How far a Content-Length is looked for."""
+FOLDER_NAME_CHARACTERS = 200
+"""Of the name of a folder in a mailbox, those above it included."""

@@ -9,6 +9,7 @@ import pwd
 import re
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ import click
 
 from postroad.cli.house import House
 from postroad.cli.output import json_option, safe, say_json, show, size
+from postroad.services.operations.mbox_writing import in_mbox
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.vocabulary.limits import ARCHIVE_FOUND
 
@@ -46,7 +48,6 @@ _HEADS = (
     ("RECORDS", lambda h: h["number"]),
     ("HASH", lambda h: h["hash"]),
 )
-_FROM_LINE = re.compile(rb"^(>*From )", re.MULTILINE)
 
 _reason = click.option("--reason", required=True, metavar="TEXT", help="Why; it is written down with your name.")
 
@@ -255,9 +256,6 @@ def _write(house: House, asked: PlainObject, file: BinaryIO) -> None:
 
 
 def _append_mbox(house: House, asked: PlainObject, one: PlainObject, path: Path) -> None:
-    """With the lines of the file system, and `>` before lines that begin like the one between messages (mboxrd)."""
-    octets = b"".join(_pieces(house, asked)).replace(b"\r\n", b"\n")
+    at = datetime.fromisoformat(one["accepted_at"])
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
-        file.write(f"From {one['sender'] or 'MAILER-DAEMON'} {one['accepted_at']}\n".encode())
-        file.write(_FROM_LINE.sub(rb">\1", octets))
-        file.write(b"\n" if octets.endswith(b"\n") else b"\n\n")
+        file.writelines(in_mbox(one["sender"], at, _pieces(house, asked)))
