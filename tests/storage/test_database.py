@@ -19,6 +19,8 @@ from postroad.storage.sqlite.database import (
     sqlite_version,
     translated,
 )
+from postroad.storage.sqlite.upgrade import COPIES
+from postroad.vocabulary.limits import UPGRADE_COPIES
 from tests.storage.another_process import another_process, lines_of
 from tests.storage.failing_disk import failing_disk
 
@@ -82,6 +84,62 @@ def test_migrations_bring_an_old_file_up_to_date(tmp_path: Path) -> None:
     shape = "SELECT sql FROM sqlite_schema ORDER BY name"
     assert new.execute(shape).fetchall() == connection.execute(shape).fetchall()
     new.close()
+    connection.close()
+
+
+def test_what_was_there_before_an_upgrade_is_kept_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    old = a_kind(tmp_path / "one", FIRST)
+    connection = open_database(path, old)
+    connection.execute("INSERT INTO thing VALUES (2, 'only in the log so far')")
+    open_database(path, a_kind(tmp_path / "two", FIRST, SECOND)).close()
+    connection.close()
+    copy = tmp_path / COPIES / "a.db.format-1"
+    assert (mode(copy), mode(copy.parent)) == (0o600, 0o700)
+    connection = open_database(copy, old)
+    assert connection.execute("SELECT * FROM thing").fetchall() == [(1, "one"), (2, "only in the log so far")]
+    connection.close()
+    assert not (tmp_path / COPIES / COPIES).exists()
+
+
+def test_a_new_file_and_one_that_is_up_to_date_are_not_copied(tmp_path: Path) -> None:
+    for _ in range(2):
+        open_database(tmp_path / "a.db", a_kind(tmp_path / "two", FIRST, SECOND)).close()
+    assert not (tmp_path / COPIES).exists()
+
+
+def test_copies_of_the_last_upgrades_only_are_kept(tmp_path: Path) -> None:
+    steps = [FIRST] + [f"ALTER TABLE thing ADD COLUMN c{number}" for number in range(10)]
+    for number in range(1, len(steps) + 1):
+        open_database(tmp_path / "a.db", a_kind(tmp_path / f"sql{number}", *steps[:number])).close()
+    kept = {f"a.db.format-{number}" for number in range(len(steps) - UPGRADE_COPIES, len(steps))}
+    assert {path.name for path in (tmp_path / COPIES).iterdir()} == kept
+
+
+def test_where_no_copy_can_be_made_nothing_is_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    old = a_kind(tmp_path / "one", FIRST)
+    open_database(path, old).close()
+    (tmp_path / COPIES).write_text("in the way")
+    with pytest.raises(StoreFull, match=r"no copy of it could be made before the upgrade.*Nothing was changed"):
+        open_database(path, a_kind(tmp_path / "two", FIRST, SECOND))
+    connection = open_database(path, old)
+    assert connection.pragma("user_version") == 1
+    connection.close()
+
+
+def test_a_file_that_is_damaged_is_not_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    old = a_kind(tmp_path / "one", FIRST + "CREATE INDEX by_name ON thing (name);")
+    connection = open_database(path, old)
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_schema SET sql = 'CREATE INDEX by_name ON thing (id)' WHERE name = 'by_name'")
+    connection.close()
+    with pytest.raises(StoreUnavailable, match=r"upgrade from format 1 to 2 was taken back.*damaged"):
+        open_database(path, a_kind(tmp_path / "two", FIRST, SECOND))
+    connection = open_database(path, old)
+    assert connection.pragma("user_version") == 1
+    assert len(connection.execute("SELECT * FROM thing").fetchall()[0]) == 2
     connection.close()
 
 

@@ -40,8 +40,9 @@ from postroad.storage.sqlite.backup_manifest import (
     write_manifest,
 )
 from postroad.storage.sqlite.backup_places import DatabasePlace, databases, names_known, others
-from postroad.storage.sqlite.database import make_folder, sync_folder, translated, translating
-from postroad.vocabulary.limits import BACKUP_READ_BYTES, BACKUP_STEP_PAGES, DATABASE_BUSY_S
+from postroad.storage.sqlite.copying import copy_database, sync_folder
+from postroad.storage.sqlite.database import make_folder, translated, translating
+from postroad.vocabulary.limits import BACKUP_READ_BYTES, DATABASE_BUSY_S
 
 STAGING = "backup.staging"
 """Below the data folder: links to content that must outlive its message until it is copied."""
@@ -265,17 +266,6 @@ def open_copy(path: Path) -> apsw.Connection:
     """A database in a backup: it is read as it lies there, and no file is made beside it."""
     uri = f"{path.absolute().as_uri()}?immutable=1"
     return apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-
-
-def copy_database(source: apsw.Connection, target: Path) -> None:
-    """By SQLite's backup, from the read transaction that `source` has open or from one of its own. Synced when it
-    returns. Raises apsw.Error, OSError."""
-    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    with closing(apsw.Connection(os.fspath(target))) as copy:
-        copy.pragma("synchronous", "full")
-        with copy.backup("main", source, "main") as pages:
-            while not pages.done:
-                pages.step(BACKUP_STEP_PAGES)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

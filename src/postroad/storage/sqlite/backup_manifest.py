@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.storage.sqlite.database import sync_folder
+from postroad.storage.sqlite.copying import sync_folder
 from postroad.vocabulary.limits import BACKUP_READ_BYTES
 
 MANIFEST = "MANIFEST"

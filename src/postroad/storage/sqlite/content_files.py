@@ -15,7 +15,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from postroad.storage.sqlite.database import make_folder, sync_folder
+from postroad.storage.sqlite.copying import sync_folder
+from postroad.storage.sqlite.database import make_folder
 from postroad.vocabulary.limits import READ_BYTES
 
 _NAME_OCTETS = 16

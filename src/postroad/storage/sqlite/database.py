@@ -6,7 +6,8 @@ one sync of the log; the log is carried over into the file by a second connectio
 inside a commit.
 
 The SQL of a kind of file stands in a folder of its own: `NNNN_what_it_does.sql` brings a file of version
-NNNN - 1 to version NNNN, and 0001 an empty one to version 1. A file is never edited once it was released.
+NNNN - 1 to version NNNN (`upgrade.py`), and 0001 an empty one to version 1. A file is never edited once it was
+released.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pathlib import Path
 import apsw
 
 from postroad.contracts.errors import StoreFull, StoreUnavailable
+from postroad.storage.sqlite.copying import sync_folder
+from postroad.storage.sqlite.upgrade import bring_up_to_date
 from postroad.vocabulary.limits import DATABASE_BUSY_AGAIN_S, DATABASE_BUSY_S, INTEGRITY_COMPLAINTS, WAL_KEPT_BYTES
 
 SQLITE_OLDEST = (3, 51, 3)
@@ -64,15 +67,6 @@ def make_folder(path: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
         sync_folder(folder.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def translated(error: apsw.Error | OSError, name: str, system_errno: int = 0) -> StoreUnavailable:
@@ -147,7 +141,9 @@ def _prepare(connection: apsw.Connection, path: Path, kind: DatabaseKind) -> Non
     while True:
         try:
             _configure(connection, kind)
-            _bring_up_to_date(connection, path, kind)
+            bring_up_to_date(
+                connection, path, name=kind.name, application_id=kind.application_id, migrations=kind.migrations()
+            )
         except apsw.BusyError:
             if time.monotonic() >= give_up_at:
                 raise
@@ -193,50 +189,6 @@ def _configure(connection: apsw.Connection, kind: DatabaseKind) -> None:
         ("journal_size_limit", WAL_KEPT_BYTES),
     ):
         connection.pragma(name, value)
-
-
-def _bring_up_to_date(connection: apsw.Connection, path: Path, kind: DatabaseKind) -> None:
-    """Check what the file is and run the migrations that it lacks; a new file lacks all of them."""
-    migrations = kind.migrations()
-    newest = max(migrations)
-    identity, version = _identity(connection)
-    if (identity, version) == (kind.application_id, newest):
-        return
-    # Asked twice: between the two questions another process may have made the tables of the new file.
-    is_foreign = identity != kind.application_id and not _is_empty(connection)
-    if is_foreign and _identity(connection)[0] != kind.application_id:
-        raise StoreUnavailable(f"{path}: this file is no Postroad {kind.name}; move it out of the way.")
-    if version > newest:
-        raise StoreUnavailable(
-            f"{path}: written by a newer Postroad (format {version}, this one knows up to {newest}). "
-            "Run that version, or restore a backup made before the upgrade."
-        )
-    for number in range(version + 1, newest + 1):
-        _migrate(connection, kind.application_id, migrations[number], number)
-
-
-def _migrate(connection: apsw.Connection, application_id: int, sql: str, number: int) -> None:
-    """One migration and its number in one commit."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        # Asked under the write lock: another process may be opening the same file and have been here before.
-        if _identity(connection)[1] == number - 1:
-            connection.execute(sql)
-            connection.execute(f"PRAGMA application_id = {application_id}")
-            connection.execute(f"PRAGMA user_version = {number}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _identity(connection: apsw.Connection) -> tuple[int, int]:
-    return connection.pragma("application_id"), connection.pragma("user_version")
-
-
-def _is_empty(connection: apsw.Connection) -> bool:
-    return bool(connection.execute("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)").get)
 
 
 def integrity_complaints(connection: apsw.Connection) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from postroad.storage.sqlite.database import sync_folder, translated, translating
+from postroad.storage.sqlite.copying import sync_folder
+from postroad.storage.sqlite.database import translated, translating
 from postroad.storage.sqlite.ledger_writes import CHAPTER_MENTIONS, key_hash
 from postroad.vocabulary.limits import DATABASE_BUSY_S
 from postroad.vocabulary.story import Entry, entries_with

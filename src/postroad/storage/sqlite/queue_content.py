@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.storage.sqlite.database import make_folder, sync_folder, translated
+from postroad.storage.sqlite.copying import sync_folder
+from postroad.storage.sqlite.database import make_folder, translated
 from postroad.vocabulary.limits import FILE_THREADS, READ_BYTES, SPOOL_AHEAD_BYTES
 from postroad.vocabulary.queue_id import QueueId
 

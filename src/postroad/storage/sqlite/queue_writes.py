@@ -17,7 +17,8 @@ from postroad.contracts.errors import AcceptedBefore, LeaseLost, StoreUnavailabl
 from postroad.contracts.queue_store import NewMessage, Settlement, StoredContent
 from postroad.storage.sqlite import queue_reads
 from postroad.storage.sqlite.commit import Done, Verb
-from postroad.storage.sqlite.database import sync_folder, translated
+from postroad.storage.sqlite.copying import sync_folder
+from postroad.storage.sqlite.database import translated
 from postroad.storage.sqlite.many_rows import ManyRows
 from postroad.storage.sqlite.moments import to_microseconds
 from postroad.storage.sqlite.queue_content import FileThreads

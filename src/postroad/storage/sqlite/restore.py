@@ -11,7 +11,8 @@ import apsw
 from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.backup import copy_file, open_copy
 from postroad.storage.sqlite.backup_manifest import BackupDamaged, BackupFile, Manifest, verify
-from postroad.storage.sqlite.database import make_folder, sync_folder, translated, translating
+from postroad.storage.sqlite.copying import sync_folder
+from postroad.storage.sqlite.database import make_folder, translated, translating
 from postroad.vocabulary.limits import MAILBOX_SHARDS
 
 _FILES_OF = """
