@@ -86,7 +86,7 @@ def _keep_a_copy(path: Path, version: int) -> None:
             partial.unlink(missing_ok=True)
         raise StoreFull(
             f"{path}: no copy of it could be made before the upgrade from format {version} ({error}). Free some space "
-            f"and see that {folder} can be written. Nothing was changed; the Postroad before this one can go on with it."
+            f"and see that {folder} can be written. Nothing was changed; an older Postroad can go on with it."
         ) from error
     _forget_old_copies(folder, path.name)
 
