@@ -11,6 +11,7 @@ from postroad.contracts.directory import Directory
 from postroad.contracts.ledger import Ledger
 from postroad.contracts.queue_store import QueueStore
 from postroad.rules.routing import group_recipients
+from postroad.services.operations.charge import Charge
 from postroad.services.operations.queue_orders import QueueOrders, Returning
 from postroad.services.operations.queue_summary import QueueSummaryOperations
 from postroad.services.operations.queues import QueueOperations
@@ -46,32 +47,24 @@ class QueueAdministration:
         returning: Returning,
         configured_offline: bool,
     ) -> None:
-        clock, directory = shared.clock, shared.directory
-        self._schedulers = schedulers
-        self._directory = directory
-        self._configured_offline = configured_offline
+        clock = shared.clock
+        self._charge = Charge(
+            queues=queues,
+            directory=shared.directory,
+            clock=clock,
+            schedulers=schedulers,
+            configured_offline=configured_offline,
+        )
         self.groups = (
             QueueOperations(queues=queues, ledger=shared.ledger, clock=clock, schedulers=schedulers),
             QueueOrders(queues=queues, clock=clock, schedulers=schedulers, returning=returning),
-            QueueSummaryOperations(
-                queues=queues,
-                directory=directory,
-                clock=clock,
-                schedulers=schedulers,
-                configured_offline=configured_offline,
-            ),
-            StandingOrderOperations(
-                queues=queues,
-                directory=directory,
-                clock=clock,
-                schedulers=schedulers,
-                configured_offline=configured_offline,
-            ),
+            QueueSummaryOperations(self._charge),
+            StandingOrderOperations(self._charge),
         )
 
     def obey(self) -> None:
         """Raises StoreUnavailable."""
-        self._schedulers.obey(self._directory, self._configured_offline)
+        self._charge.obey()
 
 
 def administration_of(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from postroad.services.operations.charge import Charge
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.services.operations.queue_orders import QueueOrders, Returning
@@ -167,11 +168,13 @@ def test_the_summary_says_when_a_dead_host_is_tried_again_and_why_not_before(tmp
             await town.settled(2)
             await town.accept(ANN, "bea@b.example", after=timedelta(seconds=1))  # due before the host is tried
             asking = QueueSummaryOperations(
-                queues=(town.queue,),
-                directory=town.directory,
-                clock=town.clock,
-                schedulers=Schedulers([town.delivery]),
-                configured_offline=False,
+                Charge(
+                    queues=(town.queue,),
+                    directory=town.directory,
+                    clock=town.clock,
+                    schedulers=Schedulers([town.delivery]),
+                    configured_offline=False,
+                )
             ).verbs()["queue.summary"]
             (line, _) = await asking({})
             tried_at = datetime.fromisoformat(line["next_attempt"])

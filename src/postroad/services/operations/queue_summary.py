@@ -5,13 +5,11 @@ Each process answers for its shards, from the store and from its schedulers' mem
 
 from __future__ import annotations
 
-from postroad.contracts.clock import Clock
-from postroad.contracts.directory import Directory
-from postroad.contracts.queue_store import DestinationSummary, QueueStore
+from postroad.contracts.queue_store import DestinationSummary
 from postroad.services.operations.arguments import argument
+from postroad.services.operations.charge import Charge
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import PlainObject
-from postroad.services.operations.schedulers import Schedulers
 from postroad.services.operations.selection import moment_text
 from postroad.services.operations.summary_lines import COUNTED, TOTALS, merged
 from postroad.vocabulary.destination import Destination, DestinationKind
@@ -22,20 +20,8 @@ _HERE = (DestinationKind.MAILBOX, DestinationKind.HOLD)
 
 
 class QueueSummaryOperations:
-    def __init__(
-        self,
-        *,
-        queues: tuple[QueueStore, ...],
-        directory: Directory,
-        clock: Clock,
-        schedulers: Schedulers,
-        configured_offline: bool,
-    ) -> None:
-        self._queues = queues
-        self._directory = directory
-        self._clock = clock
-        self._schedulers = schedulers
-        self._configured_offline = configured_offline
+    def __init__(self, charge: Charge) -> None:
+        self._charge = charge
 
     def verbs(self) -> Verbs:
         return {"queue.summary": self._summary}
@@ -45,10 +31,10 @@ class QueueSummaryOperations:
         limit = max(1, min(argument(arguments, "limit", SUMMARY_DESTINATIONS), SUMMARY_DESTINATIONS))
         one = argument(arguments, "destination", "")
         destination = one if not one or _is_destination(one) else f"domain:{one.lower()}"
-        now = self._clock.now()
+        now = self._charge.clock.now()
         lines: list[PlainObject] = []
         totals: PlainObject = {TOTALS: True, "destinations": 0, "groups": 0, "held": 0, "due": 0}
-        for queue in self._queues:
+        for queue in self._charge.queues:
             summary = await queue.summary(now, limit, destination)
             lines += [_line(each) for each in summary.destinations]
             totals["destinations"] += summary.destinations_in_all
@@ -62,18 +48,16 @@ class QueueSummaryOperations:
 
     def _in_memory(self, stored: set[str], destination: str, limit: int) -> list[PlainObject]:
         """What the schedulers know of those destinations, and those that are paused though nothing waits."""
-        orders = self._directory.standing_orders()
-        offline = self._configured_offline or any(order.kind is OrderKind.OFFLINE for order in orders)
-        paused = {order.subject: order.by for order in orders if order.kind is OrderKind.PAUSE}
+        paused = {order.subject: order.by for order in self._charge.orders(OrderKind.PAUSE)}
         lines: list[PlainObject] = []
         for name in list(paused)[:limit]:
             if destination in ("", name):
                 by = f" by {paused[name]}" if paused[name] else ""
                 lines.append({**_empty(name), "held_back_by": f"paused{by}"})
-        if offline:
+        if self._charge.is_offline():
             away = (name for name in stored if Destination.parse(name).kind not in _HERE)
             lines[:0] = [{**_empty(name), "held_back_by": "offline"} for name in away]
-        known = self._schedulers.snapshot(map(Destination.parse, stored))
+        known = self._charge.schedulers.snapshot(map(Destination.parse, stored))
         return lines + [_figures(line) for line in known if line["destination"] in stored]
 
 

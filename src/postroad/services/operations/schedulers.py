@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from postroad.contracts.directory import Directory
 from postroad.contracts.queue_store import GroupKeys
 from postroad.services.operations.performer import PlainObject
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.queue_id import QueueId
-from postroad.vocabulary.standing_order import OrderKind
 
 
 class Scheduler(Protocol):
@@ -58,11 +56,7 @@ class Schedulers:
         those = tuple(also)
         return [dict(line) for scheduler in self._schedulers for line in scheduler.snapshot(those)]
 
-    def obey(self, directory: Directory, configured_offline: bool) -> None:
-        """Follow the orders that stand now. Raises StoreUnavailable."""
-        orders = directory.standing_orders()
-        offline = configured_offline or any(order.kind is OrderKind.OFFLINE for order in orders)
-        paused = frozenset(Destination.parse(order.subject) for order in orders if order.kind is OrderKind.PAUSE)
+    def obey(self, *, offline: bool, paused: frozenset[Destination]) -> None:
         for scheduler in self._schedulers:
             scheduler.set_offline(offline)
             scheduler.set_paused(paused)

@@ -6,13 +6,11 @@ No mail is changed by them: it waits, and no attempt is spent.
 
 from __future__ import annotations
 
-from postroad.contracts.clock import Clock
-from postroad.contracts.directory import Directory
-from postroad.contracts.queue_store import QueueFilter, QueueStore
+from postroad.contracts.queue_store import QueueFilter
 from postroad.services.operations.arguments import argument, domain_name
+from postroad.services.operations.charge import Charge
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
-from postroad.services.operations.schedulers import Schedulers
 from postroad.services.operations.selection import moment_text
 from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.limits import PAUSED_DESTINATIONS
@@ -20,22 +18,8 @@ from postroad.vocabulary.standing_order import OrderKind, StandingOrder
 
 
 class StandingOrderOperations:
-    """`configured_offline` is what the configuration says; `offline off` does not overrule it."""
-
-    def __init__(
-        self,
-        *,
-        queues: tuple[QueueStore, ...],
-        directory: Directory,
-        clock: Clock,
-        schedulers: Schedulers,
-        configured_offline: bool,
-    ) -> None:
-        self._queues = queues
-        self._directory = directory
-        self._clock = clock
-        self._schedulers = schedulers
-        self._configured_offline = configured_offline
+    def __init__(self, charge: Charge) -> None:
+        self._charge = charge
 
     def verbs(self) -> Verbs:
         return {
@@ -50,55 +34,50 @@ class StandingOrderOperations:
         if wanted == "on":
             await self._give(OrderKind.OFFLINE, "", arguments)
         elif wanted == "off":
-            if self._configured_offline:
+            if self._charge.configured_offline:
                 raise OperationFailed(
                     'The configuration says "offline = true" under [delivery]; change it there and reload the server.'
                 )
-            was = await self._directory.take_back_order(OrderKind.OFFLINE)
-            self._obey()
+            was = await self._charge.directory.take_back_order(OrderKind.OFFLINE)
+            self._charge.obey()
             if was:
                 await self._make_all_due()
         elif wanted:
             raise OperationFailed(f'{wanted!r}: expected "on" or "off"', 2)
-        order = next((o for o in self._directory.standing_orders() if o.kind is OrderKind.OFFLINE), None)
-        return [{"offline": self._configured_offline or order is not None, **_given(order)}]
+        order = next(iter(self._charge.orders(OrderKind.OFFLINE)), None)
+        return [{"offline": self._charge.configured_offline or order is not None, **_given(order)}]
 
     async def _pause(self, arguments: PlainObject) -> list[PlainObject]:
         """Without a destination it tells which are paused."""
         if argument(arguments, "destination", ""):
             subject = _subject(arguments)
-            if len(self._paused()) >= PAUSED_DESTINATIONS:
+            if len(self._charge.orders(OrderKind.PAUSE)) >= PAUSED_DESTINATIONS:
                 raise OperationFailed(f"{PAUSED_DESTINATIONS} destinations are paused already; resume some first")
             await self._give(OrderKind.PAUSE, subject, arguments)
-        return [{"destination": order.subject, **_given(order)} for order in self._paused()]
+        return [{"destination": order.subject, **_given(order)} for order in self._charge.orders(OrderKind.PAUSE)]
 
     async def _resume(self, arguments: PlainObject) -> list[PlainObject]:
         """The destinations that were paused and are no more."""
         if argument(arguments, "all", False):
-            subjects = [order.subject for order in self._paused()]
+            subjects = [order.subject for order in self._charge.orders(OrderKind.PAUSE)]
         else:
             subjects = [_subject(arguments)]
-        resumed = [s for s in subjects if await self._directory.take_back_order(OrderKind.PAUSE, s)]
-        self._obey()
-        self._schedulers.wake()
+        resumed = [s for s in subjects if await self._charge.directory.take_back_order(OrderKind.PAUSE, s)]
+        self._charge.obey()
+        self._charge.schedulers.wake()
         return [{"destination": subject} for subject in resumed]
-
-    def _paused(self) -> list[StandingOrder]:
-        return [order for order in self._directory.standing_orders() if order.kind is OrderKind.PAUSE]
 
     async def _give(self, kind: OrderKind, subject: str, arguments: PlainObject) -> None:
         by = argument(arguments, "by", "")
-        await self._directory.give_order(StandingOrder(kind=kind, subject=subject, given_at=self._clock.now(), by=by))
-        self._obey()
-
-    def _obey(self) -> None:
-        self._schedulers.obey(self._directory, self._configured_offline)
+        order = StandingOrder(kind=kind, subject=subject, given_at=self._charge.clock.now(), by=by)
+        await self._charge.directory.give_order(order)
+        self._charge.obey()
 
     async def _make_all_due(self) -> None:
-        now = self._clock.now()
-        for queue in self._queues:
+        now = self._charge.clock.now()
+        for queue in self._charge.queues:
             await queue.make_due(QueueFilter(), now)
-        self._schedulers.wake()
+        self._charge.schedulers.wake()
 
 
 def _subject(arguments: PlainObject) -> str:
