@@ -74,7 +74,7 @@ class Crew:
         if isinstance(word, Lent):
             self.portions[name].lent(word.key, word.count, word.standing, is_answer=word.is_answer)
         else:
-            self.portions[name].recall(word.key, word.standing)
+            self.portions[name].recall(word.key, word.standing, is_wanted=word.is_wanted)
 
     def deliver_all(self) -> None:
         while any(self.up.values()) or any(self.down.values()):

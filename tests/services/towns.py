@@ -23,6 +23,7 @@ from postroad.contracts.queue_store import NewMessage, QueueFilter, Settlement
 from postroad.contracts.resolver import MxRecord
 from postroad.services.archiving import Journal
 from postroad.services.delivery import Delivery, DeliveryPlan, DeliveryWorld
+from postroad.services.dispatcher import ConnectionBudget
 from postroad.simulation.virtual_clock import VirtualClock
 from postroad.simulation.virtual_entropy import VirtualEntropy
 from postroad.simulation.virtual_loop import run
@@ -103,6 +104,8 @@ class Town:
         self.holds: SqliteHoldStore
         self.directory: SqliteDirectory
         self.delivery: Delivery
+        self.world: DeliveryWorld
+        self.plan: DeliveryPlan
         self.running: asyncio.Task[None]
 
     @classmethod
@@ -119,6 +122,7 @@ class Town:
         holds: type[SqliteHoldStore] = SqliteHoldStore,
         chain: ArchiveChain | None = None,
         archived: frozenset[str] = frozenset(),
+        budget: ConnectionBudget | None = None,
         **settings: Any,
     ) -> AsyncIterator[Town]:
         """A town with the local domain a.example and its users ann and cat; `settings` are of DeliverySettings."""
@@ -141,7 +145,7 @@ class Town:
             proved=town.proved,
             hanging=town.hanging,
         )
-        world = DeliveryWorld(
+        town.world = world = DeliveryWorld(
             queue=town.queue,
             mailboxes=town.mailboxes,
             directory=town.directory,
@@ -152,7 +156,7 @@ class Town:
             holds=town.holds,
             journal=None if chain is None else Journal(chain, archived, town.queue, clock),
         )
-        plan = DeliveryPlan(
+        town.plan = plan = DeliveryPlan(
             settings=DeliverySettings(hostname=HOSTNAME, **settings),
             retry=retry or RetrySettings(),
             own_endpoints=frozenset({Endpoint(US, 25)}),
@@ -163,6 +167,7 @@ class Town:
             errors=lambda where, error: town.errors.append((where, error)),
             listener=town.hear if record else None,
             written=town.tell,
+            budget=budget,
         )
         async with asyncio.TaskGroup() as tasks:
             if start:

@@ -34,6 +34,7 @@ from postroad.contracts.queue_store import NewMessage
 from postroad.contracts.resolver import Resolver
 from postroad.services.archive_keeping import ArchiveKeeping
 from postroad.services.conversations import Conversations
+from postroad.services.host_connections import HostConnections
 from postroad.services.operations.performer import Performer, PlainObject
 from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
 from postroad.services.quotas import Quotas
@@ -103,8 +104,10 @@ async def open_transport(
             resolver = DnsResolver(tuple(str(server) for server in configuration.dns.servers))
         network = await opened.enter_async_context(RealNetwork(identity, stand_ins.tls_client))
         quotas = Quotas(shared.mailboxes, configuration.limit_settings().account)
+        shared_limits = shared_limits or SharedLimits()
+        sending = configuration.delivery_settings()
         outgoing = Outgoing(
-            settings=configuration.delivery_settings(),
+            settings=sending,
             retry=configuration.retry_settings(),
             own_endpoints=own_endpoints(one for _, one in doors),
             network=network,
@@ -115,6 +118,7 @@ async def open_transport(
             archived=frozenset(configuration.archive.domains),
             quotas=quotas,
             listener=listener,
+            connections=HostConnections(sending.destination_connections, shared_limits.portions),
         )
         chains = [_open_chain(opened, configuration, queue.shard) for queue in queues]
         tasks = await opened.enter_async_context(asyncio.TaskGroup())
@@ -151,7 +155,7 @@ async def open_transport(
             user_name=_user_name,
             entropy=SystemEntropy(),
             channel_binding=identity.end_point,
-            shared=shared_limits or SharedLimits(),
+            shared=shared_limits,
         )
         limits = configuration.limit_settings()
         of_all = limits.sessions

@@ -37,8 +37,8 @@ class Borrowing:
             match word:
                 case ["lent", key, count, standing, is_answer] if self._portions is not None:
                     self._portions.lent(key, count, standing, is_answer=is_answer)
-                case ["recall", key, standing] if self._portions is not None:
-                    self._portions.recall(key, standing)
+                case ["recall", key, standing, is_wanted] if self._portions is not None:
+                    self._portions.recall(key, standing, is_wanted=is_wanted)
                 case ["wrong", kind, address]:
                     self.shared.heard(Guess(kind), address, self._loop.time())
 

@@ -5,8 +5,8 @@ Words about limits come in lines {"limits": [word, ...]} and go in the same. Fro
     ["ask", key, want, most, urgent, used]    ["give", key, count, used]    ["recalled", key, count]
     ["wrong", kind, address]
 
-and to it: ["lent", key, count, standing, is_answer], ["recall", key, standing], ["wrong", kind, address]; before it
-serves also ["first", key, portion] and ["tally", kind, who, since, count].
+and to it: ["lent", key, count, standing, is_answer], ["recall", key, standing, is_wanted], ["wrong", kind, address];
+before it serves also ["first", key, portion] and ["tally", kind, who, since, count].
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Lending:
             if isinstance(word, Lent):
                 plain = ["lent", word.key, word.count, word.standing, word.is_answer]
             else:
-                plain = ["recall", word.key, word.standing]
+                plain = ["recall", word.key, word.standing, word.is_wanted]
             by_worker.setdefault(word.worker, []).append(plain)
         for name, plain_words in by_worker.items():
             if name in self._tell:

@@ -16,6 +16,7 @@ from postroad.contracts.queue_store import QueueStore
 from postroad.contracts.resolver import Resolver
 from postroad.services.archiving import Journal
 from postroad.services.delivery import Delivery, DeliveryPlan, DeliveryWorld
+from postroad.services.dispatcher import ConnectionBudget
 from postroad.services.housekeeping import Housekeeping
 from postroad.services.lanes import Errors
 from postroad.services.outbox_mover import OutboxMover
@@ -42,6 +43,7 @@ class Outgoing:
     archived: frozenset[str] = frozenset()
     quotas: Quotas
     listener: Listener | None = None
+    connections: ConnectionBudget
 
 
 class ShardService:
@@ -74,6 +76,7 @@ class ShardService:
             DeliveryPlan(settings=outgoing.settings, retry=outgoing.retry, own_endpoints=outgoing.own_endpoints),
             errors=errors,
             listener=outgoing.listener,
+            budget=outgoing.connections,
             written=self.mover.touch,
         )
         self._housekeeping = Housekeeping(

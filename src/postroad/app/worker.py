@@ -69,7 +69,7 @@ async def work(descriptor: int) -> int:
         words += (await read_line(reader) or {}).get("limits", [])
     borrowing = Borrowing(writer, workers=start["workers"], first=words)
     doors = tuple((ListenerRole(role), socket.socket(fileno=fd)) for role, fd in start["doors"])
-    configuration = _portion_of(_configuration(start), start["workers"])
+    configuration = _configuration(start)
     speaker = Speaker(start["name"], configuration.run_folder / "errors.log", debug=start["debug"])
     speaker.hear_logging()
     asyncio.get_running_loop().set_exception_handler(speaker.loop_handler())
@@ -109,15 +109,6 @@ def _configuration(start: PlainObject) -> Configuration:
     octets = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     os.close(descriptor)
     return parse(octets.decode(), Path(start["path"]))
-
-
-def _portion_of(configuration: Configuration, workers: int) -> Configuration:
-    """Of the connections to a destination each worker has its part for good: mail comes evenly to all of them."""
-    if workers == 1:
-        return configuration
-    most = max(1, configuration.delivery.destination_connections // workers)
-    delivery = configuration.delivery.model_copy(update={"destination_connections": most})
-    return configuration.model_copy(update={"delivery": delivery})
 
 
 async def _serve(

@@ -40,11 +40,13 @@ class Lent:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """`worker` is to say (`recalled`) what it does not use of its portion; it loses that."""
+    """`worker` is to say (`recalled`) what it does not use of its portion; it loses that. `is_wanted`: another worker
+    waits for it, or else it is only put in order."""
 
     worker: str
     key: str
     standing: int
+    is_wanted: bool
 
 
 Word: TypeAlias = Lent | Recall
@@ -177,7 +179,7 @@ class Lender:
         for worker, portion in budget.portions.items():
             if worker != asking and portion > beyond and worker not in budget.recalled:
                 budget.recalled.add(worker)
-                words.append(Recall(worker, key, budget.standing))
+                words.append(Recall(worker, key, budget.standing, is_wanted=bool(asking)))
 
     def _relax(self, key: str, budget: _Budget, words: list[Word]) -> None:
         standing = budget.standing

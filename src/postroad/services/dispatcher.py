@@ -39,14 +39,26 @@ class Relaying(Protocol):
     async def serve(self, lane: WorkSource, known: Way | None = None, tally: Tally | None = None) -> Failure | None: ...
 
 
-class ConnectionBudget(Protocol):
-    """A limit on the connections to one set of hosts that holds for more than this scheduler."""
+class Claimant(Hashable, Protocol):
+    """A lane, as those see it who divide connections."""
 
-    def take(self, key: Hashable) -> bool:
+    def share(self, most: int | None) -> None:
+        """Others want connections to the same hosts: have no more than `most` until further notice, None."""
+        ...
+
+
+class ConnectionBudget(Protocol):
+    """A limit on the connections to one set of hosts that holds for more than one lane."""
+
+    def wanting(self, key: Hashable) -> asyncio.Future[None] | None:
+        """What to wait for before `take` is asked; None: it can be asked."""
+        ...
+
+    def take(self, key: Hashable, claimant: Claimant) -> bool:
         """One connection more; False: not now, ask again."""
         ...
 
-    def give(self, key: Hashable) -> None:
+    def give(self, key: Hashable, claimant: Claimant) -> None:
         """One that was taken is over."""
         ...
 
@@ -132,8 +144,8 @@ class Dispatcher:
         """What holds the work of a lane back, in words; empty where nothing does."""
         if lane in self._turns:
             return f"all {ATTEMPTS_AT_ONCE} connections of this server are in use"
-        if lane in self._later:
-            return "the connections allowed to it are in use by other processes"
+        if lane in self._later or lane.shares:
+            return "the connections allowed to it are shared with other mail for the same hosts"
         if not lane.waiting or lane.slots < lane.limit:
             return ""
         if not lane.proven:
@@ -270,10 +282,16 @@ class Dispatcher:
 
     def _has_leave(self, lane: Lane) -> bool:
         budget = self._parts.budget
-        if budget is None or budget.take(lane.way.key):
+        if budget is None:
+            return True
+        waiting = budget.wanting(lane.way.key)
+        if waiting is None and budget.take(lane.way.key, lane):
             return True
         self._later.add(lane)
-        self._loop.call_later(BUDGET_AGAIN_S, self._ask_again, lane)
+        if waiting is None:
+            self._loop.call_later(BUDGET_AGAIN_S, self._ask_again, lane)
+        else:
+            waiting.add_done_callback(lambda _: self._ask_again(lane))
         return False
 
     def _ask_again(self, lane: Lane) -> None:
@@ -293,7 +311,7 @@ class Dispatcher:
         lane.slots -= 1
         self._slots -= 1
         if self._parts.budget is not None:
-            self._parts.budget.give(key)
+            self._parts.budget.give(key, lane)
         if failure is None:
             lane.barren = 0
         elif not self.is_stopping:

@@ -57,6 +57,8 @@ class Lane:
         self.waiting = Line()
         self.slots = 0
         self.concurrency = Concurrency(ceiling)
+        self._most = ceiling
+        """Less than the ceiling while others want connections to the same hosts."""
         self.proven = False
         self.barren = 0
         """Connections in a row that ended under mail before any of it was answered."""
@@ -74,19 +76,40 @@ class Lane:
     def limit(self) -> int:
         """Connections that are worth trying now. A lane that never reached its host opens one, not twenty: a dead
         host costs one attempt, and its verdict is that of everything that waits."""
-        return self.concurrency.limit if self.proven else 1
+        return min(self.concurrency.limit if self.proven else 1, self._most)
+
+    @property
+    def shares(self) -> bool:
+        """Others want connections to the same hosts."""
+        return self._most < self.concurrency.ceiling
+
+    def share(self, most: int | None) -> None:
+        """Have no more connections than that, until None is said."""
+        if most is None:
+            self._most = self.concurrency.ceiling
+            self._lanes.stir(self)
+            return
+        self._most = min(most, self.concurrency.ceiling)
+        for connection in list(self.idle)[: max(0, len(self.ready) - self._most)]:
+            connection.close_idle()
+
+    @property
+    def _has_too_many(self) -> bool:
+        """A share of none takes the last one from nobody who is at work; it is not opened again."""
+        return len(self.ready) > self.concurrency.limit or len(self.ready) > max(1, self._most)
 
     @property
     def wants_slot_back(self) -> bool:
         """A connection without work is not to rest but to go: others wait for its slot, it is one too many, or all
         is to end."""
-        return self._lanes.is_stopping or self._lanes.some_starve or len(self.ready) > self.concurrency.limit
+        lanes = self._lanes
+        return lanes.is_stopping or lanes.some_starve or self._has_too_many or not self._most
 
     # ---- lanes.WorkSource, for its connections -----------------------------------------------------
 
     def take(self) -> Parcel | None:
         """The next group, or None."""
-        if not self.waiting or self._lanes.is_stopping or len(self.ready) > self.concurrency.limit:
+        if not self.waiting or self._lanes.is_stopping or self._has_too_many:
             return None
         parcel = self.waiting.take()
         if parcel.began_s == NEVER_BEGAN:

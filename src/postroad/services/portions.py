@@ -58,8 +58,18 @@ class Portions:
         self._asked: dict[str, list[_Question]] = {}
         """In the order of their answers; of each key one that can wait at most, and one that cannot."""
         self._refused_until: dict[str, float] = {}
+        self._when_wanted: Callable[[str], None] | None = None
         self._woken: set[str] = set()
         """Whose waiters have been told to ask again, and do so when this turn of the loop is over."""
+
+    @property
+    def workers(self) -> int:
+        """Among how many the limits are divided."""
+        return self._workers
+
+    def on_wanted(self, told: Callable[[str], None]) -> None:
+        """`told` hears the key when another worker waits for what is in use here."""
+        self._when_wanted = told
 
     def take(self, limit: Limit, count: int = 1) -> bool:
         """Use `count` more."""
@@ -122,19 +132,21 @@ class Portions:
             self._woken.add(key)
             self._loop.call_soon(self._woken.discard, key)
 
-    def recall(self, key: str, standing: int) -> None:
+    def recall(self, key: str, standing: int, *, is_wanted: bool) -> None:
         """Others need what is not in use here. What was lent to those who waited for it they use first: two workers
         would call one portion to and fro for ever."""
         if key in self._woken:
-            self._loop.call_soon(self._return_unused, key, standing)
+            self._loop.call_soon(self._return_unused, key, standing, is_wanted)
         else:
-            self._return_unused(key, standing)
+            self._return_unused(key, standing, is_wanted)
 
-    def _return_unused(self, key: str, standing: int) -> None:
+    def _return_unused(self, key: str, standing: int, is_wanted: bool) -> None:
         portion = self._portions.get(key, standing)
         back = max(0, portion - self._in_use.get(key, 0))
         self._set(key, portion - back, standing)
         self._send(["recalled", key, back])
+        if is_wanted and self._when_wanted is not None and key in self._in_use:
+            self._when_wanted(key)
 
     # ---- the books -------------------------------------------------------------------------------
 
