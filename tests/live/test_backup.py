@@ -16,7 +16,7 @@ import pytest
 from tests.support.server import PASSWORD, Server, running_server
 from tests.support.submitters import as_a_server
 
-USERS = tuple(f"user{number:02d}" for number in range(12))
+USERS = tuple(f"user{number:02d}" for number in range(100))
 LARGE = 200_000
 
 
@@ -77,7 +77,9 @@ def mail_arriving(server: Server, *users: str) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("house"), users=USERS) as server:
+    with running_server(tmp_path_factory.mktemp("house"), users=USERS[:1]) as server:
+        table = [f"{user}@{server.domain},{PASSWORD}" for user in USERS[1:]]
+        server.run("account", "import", "-", given="\n".join(["address,password", *table, ""]).encode())
         for number, user in enumerate(USERS):
             for one in range(3):
                 send(server, f"letter {one} for {user}", user, size=LARGE if (number + one) % 3 == 0 else 100)
