@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.support.doors import Door
+from tests.support.scram import ScramClient
 from tests.support.server import PASSWORD, Server
 from tests.support.wire import Wire
 
@@ -27,7 +29,9 @@ both = pytest.mark.parametrize("role", ["pop3", "pop3s"])
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("pop3"), users=("ann", "bob"), sections="[pop3]\napop = true\n")
+    server = Server(
+        tmp_path_factory.mktemp("pop3"), users=("ann", "bob"), sections="[pop3]\napop = true\nscram_plus = true\n"
+    )
     given = f"{PASSWORD}\n".encode()
     server.run("account", "add", "amy@here.example", "--cram-md5", "--password-stdin", given=given)
     server.start()
@@ -108,6 +112,19 @@ def test_a_digest_of_another_session_opens_nothing(server: Server) -> None:
     with other:  # bob keeps no such secret
         digest = hashlib.md5(stamp + PASSWORD.encode()).hexdigest().encode()
         assert ask(other, b"APOP bob@here.example " + digest) == WRONG
+
+
+def test_scram_plus_where_it_is_offered_binds_to_the_certificate(server: Server) -> None:
+    bob = "bob@here.example"
+    with connected(server, "pop3s") as wire:
+        assert b"SASL SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN\r\n" in listed(wire, b"CAPA")
+        certificate = ssl.PEM_cert_to_DER_cert((server.folder / "data/keys/certificate.pem").read_text())
+        scram = ScramClient(bob, PASSWORD, binding=hashlib.sha256(certificate).digest())
+        first = ask(wire, b"AUTH SCRAM-SHA-256-PLUS " + base64.b64encode(scram.first()))
+        last = ask(wire, base64.b64encode(scram.final(base64.b64decode(first[2:]))))
+        assert scram.believes(base64.b64decode(last[2:]))
+        assert ask(wire, b"").startswith(b"+OK 3 messages")
+        assert ask(wire, b"QUIT").startswith(b"+OK")
 
 
 @both

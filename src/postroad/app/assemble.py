@@ -233,7 +233,7 @@ async def open_access(
             network=network,
             shared=shared_limits,
             entropy=SystemEntropy(),
-            channel_binding=identity.end_point,
+            channel_binding=identity.end_point if configuration.pop3.scram_plus else bytes,
         )
         await opened.enter_async_context(pop3)
         opened.push_async_callback(pop3.stop, STOP_GRACE_S)

@@ -260,6 +260,9 @@ class Pop3Section(Section):
         PlaintextLogin.LOOPBACK, strict=False, description='passwords without TLS: "never", "loopback", "always"'
     )
     apop: bool = Field(False, description="offer APOP to accounts that were added with --cram-md5")
+    scram_plus: bool = Field(
+        False, description="offer SCRAM-SHA-256-PLUS: some clients take it and then cannot do it over TLS 1.3"
+    )
 
 
 class ArchiveSection(Section):
