@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.test_waiting_mail import held
 from tests.support.server import PASSWORD, Server, running_server
 from tests.support.submitters import as_a_server
 
@@ -178,6 +179,40 @@ def test_every_accepted_letter_is_in_a_backup_that_was_made_while_it_arrived(ser
         assert found <= hashes(server, user)
     finally:
         again.stop()
+
+
+def test_the_archive_and_what_is_held_for_customers_come_back_whole(tmp_path: Path) -> None:
+    sections = (
+        '[archive]\ndomains = ["here.example"]\n[[hold]]\ndomain = "customer.example"\nowner = "bob@here.example"\n'
+    )
+    why = ("--reason", "to compare")
+    with running_server(tmp_path / "house", sections=sections) as first:
+        for size in (100, LARGE):
+            send(first, f"archived {size}", "ann", size=size)
+            with as_a_server(first.address, first.ports["smtp"])() as client:
+                client.sendmail("cat@client.example", ["dan@customer.example"], letter(f"held {size}", size))
+        first.wait_until_delivered()
+        assert held(first) == 2
+        with mail_arriving(first, "ann"):
+            (full,) = first.ask("backup", str(tmp_path / "full"), "--with-keys")
+        send(first, "archived later", "ann")
+        first.wait_until_delivered()
+        (more,) = first.ask("backup", str(tmp_path / "b"), "--with-keys", "--since", str(tmp_path / "full"))
+        assert (full["missing"], more["missing"]) == ([], [])
+        archived = first.ask("archive", "search", *why)
+        assert len(archived) >= 4
+    again = Server(tmp_path / "again", users=(), sections=sections)
+    data = tmp_path / "again" / "data"
+    data.rename(tmp_path / "again" / "unused")
+    again.run("restore", str(tmp_path / "b"), "--to", str(data))
+    again.start()
+    try:
+        (verified,) = again.ask("archive", "verify")
+        assert verified["complaints"] == []
+        assert again.ask("archive", "search", *why) == archived
+        assert held(again) == 2
+    finally:
+        assert again.stop() == 0
 
 
 @pytest.mark.parametrize("what", ["a database", "content", "the manifest", "nothing but an interrupted one"])
