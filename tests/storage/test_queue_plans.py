@@ -26,8 +26,15 @@ def test_what_is_due_is_read_off_one_index_in_its_order(connection: apsw.Connect
     assert steps == ["SEARCH recipient_group USING COVERING INDEX recipient_group_due (due_at<?)"]
 
 
-def test_a_group_and_its_message_are_found_by_their_keys(connection: apsw.Connection) -> None:
-    assert all(step.startswith("SEARCH") for step in plan(connection, queue_reads._WORK, 1, "x"))
+def test_groups_and_their_messages_are_found_by_their_keys_in_the_order_of_these(connection: apsw.Connection) -> None:
+    for sql, values in queue_reads._WORKS._parts([1, "x"] * 85):
+        steps = plan(connection, sql, *values)
+        assert steps[-2:] == [
+            "SEARCH g USING PRIMARY KEY (message=? AND destination=?)",
+            "SEARCH m USING INTEGER PRIMARY KEY (rowid=?)",
+        ]
+        assert [step for step in steps if "SORT" in step or "ORDER" in step] == []
+        assert "key" in steps[-3]
 
 
 def test_a_page_of_the_queue_is_read_in_the_order_of_its_key(connection: apsw.Connection) -> None:

@@ -9,7 +9,14 @@ QueueId = NewType("QueueId", str)
 """Twelve characters of Crockford's base 32; later ids sort after earlier ones of the same shard."""
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_VALUES = {c: n for n, c in enumerate(_ALPHABET)}
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
+"""All pairs of characters by the ten bits that they spell."""
+_DIGITS = str.maketrans(
+    {chr(code): "_" for code in range(128)}
+    | {c: "0123456789ABCDEFGHIJKLMNOPQRSTUV"[n] for n, c in enumerate(_ALPHABET)}
+    | {c.lower(): "0123456789ABCDEFGHIJKLMNOPQRSTUV"[n] for n, c in enumerate(_ALPHABET)}
+)
+"""As int() spells base 32; what is no character of ours becomes one of none."""
 _EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 _SHARD_BITS = 8
 _LENGTH = 12
@@ -21,19 +28,20 @@ def from_number(number: int) -> QueueId:
     """The text of a queue number of at most 60 bits. Raises ValueError outside of that."""
     if not 0 <= number < 1 << 5 * _LENGTH:
         raise ValueError(f"queue number {number}")
-    return QueueId("".join(_ALPHABET[number >> shift & 31] for shift in range(5 * (_LENGTH - 1), -1, -5)))
+    pairs = _PAIRS
+    return QueueId(
+        f"{pairs[number >> 50]}{pairs[number >> 40 & 1023]}{pairs[number >> 30 & 1023]}"
+        f"{pairs[number >> 20 & 1023]}{pairs[number >> 10 & 1023]}{pairs[number & 1023]}"
+    )
 
 
 def to_number(queue_id: str) -> int:
     """The number of a queue id, upper or lower case. Raises ValueError for what is not one."""
-    if len(queue_id) != _LENGTH:
-        raise ValueError(f"{queue_id!r} is not a queue id")
-    number = 0
-    for character in queue_id.upper():
-        if character not in _VALUES:
-            raise ValueError(f"{queue_id!r} is not a queue id")
-        number = number << 5 | _VALUES[character]
-    return number
+    if len(queue_id) == _LENGTH and queue_id.isascii():
+        digits = queue_id.translate(_DIGITS)
+        if "_" not in digits:
+            return int(digits, 32)
+    raise ValueError(f"{queue_id!r} is not a queue id")
 
 
 def shard_of(queue_id: str) -> int:

@@ -6,7 +6,7 @@ back is what costs. So a batch says with one statement what it could say with on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -25,11 +25,22 @@ class ManyRows:
     def run(self, connection: apsw.Connection, values: Sequence[Any]) -> int:
         """Run it for the rows whose values stand one after the other in `values`. Returns how many rows changed.
         Raises apsw.Error; what was run until then stays."""
-        start, end = 0, len(values)
         before = connection.total_changes()
+        for statement, part in self._parts(values):
+            connection.execute(statement, part)
+        return connection.total_changes() - before
+
+    def fetch(self, connection: apsw.Connection, values: Sequence[Any]) -> list[Any]:
+        """The same with a query: the rows that it finds, in the order of `values`. Raises apsw.Error."""
+        found: list[Any] = []
+        for statement, part in self._parts(values):
+            found += connection.execute(statement, part)
+        return found
+
+    def _parts(self, values: Sequence[Any]) -> Iterator[tuple[str, Sequence[Any]]]:
+        start, end = 0, len(values)
         for size, statement in self._statements:
             step = size * self._columns
             while end - start >= step:
-                connection.execute(statement, values[start : start + step])
+                yield statement, values[start : start + step]
                 start += step
-        return connection.total_changes() - before

@@ -30,7 +30,7 @@ from postroad.storage.sqlite import queue_reads
 from postroad.storage.sqlite.commit import Verb
 from postroad.storage.sqlite.moments import to_microseconds
 from postroad.storage.sqlite.queue_notes import OwnersNotes
-from postroad.storage.sqlite.queue_rows import EntryRow, entry_of, work_of_entry
+from postroad.storage.sqlite.queue_rows import EntryRow, entry_of, works_of_entries
 from postroad.storage.sqlite.queue_summary import SummaryQuestion, summary
 from postroad.storage.sqlite.queue_writes import Holding, QueueWrites
 from postroad.storage.sqlite.writer import Reader, Writer
@@ -97,7 +97,7 @@ class QueueForAdministrators:
                 await self._writer.submit(self._writes.wait_for_earlier, None)
                 place = (to_number(after[0]), after[1]) if after[0] else _START
                 page = await self._reader.read(queue_reads.entries_page, queue_reads.PageQuestion(filter, place))
-            found = [work_of_entry(row, self._writes.epoch) for row in page.rows]
+            found = works_of_entries(page.rows, self._writes.epoch)
             kept = recall(frozenset((work.queue_id, work.destination) for work in found))
             works = self._notes.hand_out(found, touched, lambda *key: key in kept)
             keys = [(work.queue_id, work.destination) for work in works]

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import apsw
 
 from postroad.contracts.queue_store import QueueFilter, Work
+from postroad.storage.sqlite.many_rows import ManyRows
 from postroad.storage.sqlite.moments import to_microseconds
-from postroad.storage.sqlite.queue_rows import EntryRow, matches, work_of
+from postroad.storage.sqlite.queue_rows import EntryRow, WorkRow, matches, works_of
 from postroad.vocabulary.destination import Destination
 from postroad.vocabulary.limits import QUEUE_PAGE_GROUPS
 from postroad.vocabulary.queue_id import QueueId, from_number, to_number
@@ -23,11 +24,17 @@ _DUE = """
     SELECT message, destination FROM recipient_group
     WHERE held = 0 AND due_at <= ? ORDER BY due_at, message, destination
 """
-_WORK = """
+# CROSS JOIN keeps SQLite to the order of the keys.
+_WORKS = ManyRows(
+    "WITH key (message, destination) AS (VALUES ",
+    "(?,?)",
+    """)
     SELECT g.message, g.destination, g.recipients, g.attempts, g.warned, m.envelope, m.size_bytes, m.queued_at
-    FROM recipient_group AS g JOIN message AS m ON m.id = g.message
-    WHERE g.message = ? AND g.destination = ?
-"""
+    FROM key
+    CROSS JOIN recipient_group AS g ON g.message = key.message AND g.destination = key.destination
+    CROSS JOIN message AS m ON m.id = key.message
+    """,
+)
 _ENTRIES = """
     SELECT g.message, g.destination, g.recipients, m.envelope, m.size_bytes, m.queued_at, g.due_at, g.attempts, g.last,
            g.held, g.warned
@@ -64,7 +71,8 @@ class DueQuestion(NamedTuple):
 def due_work(connection: apsw.Connection, question: DueQuestion) -> list[Work]:
     """Groups to be tried, the longest due first. Those in hand are passed over on the index alone."""
     destinations: dict[str, Destination] = {}
-    chosen: list[tuple[int, str]] = []
+    chosen: list[int | str] = []
+    last, queue_id = -1, QueueId("")
     with snapshot(connection):
         due = connection.execute(_DUE, (question.now,))
         for message, text in due:
@@ -73,13 +81,15 @@ def due_work(connection: apsw.Connection, question: DueQuestion) -> list[Work]:
             destination = destinations.get(text)
             if destination is None:
                 destination = destinations[text] = Destination.parse(text)
-            if not question.taken(from_number(message), destination):
-                chosen.append((message, text))
-                if len(chosen) >= question.limit:
+            if message != last:  # the groups of a message often come one after the other
+                last, queue_id = message, from_number(message)
+            if not question.taken(queue_id, destination):
+                chosen += (message, text)
+                if len(chosen) >= 2 * question.limit:
                     break
         due.close(True)
-        rows = [connection.execute(_WORK, key).get for key in chosen]
-    return [work_of(row, question.lease) for row in rows]
+        rows: list[WorkRow] = _WORKS.fetch(connection, chosen)
+    return works_of(rows, destinations, question.lease)
 
 
 def next_due(connection: apsw.Connection, after: int) -> int | None:

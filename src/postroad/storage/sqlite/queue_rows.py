@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from operator import itemgetter
+
 import msgspec
 from msgspec import structs
 
@@ -29,19 +33,29 @@ WorkRow = tuple[int, str, bytes, int, int, bytes, int, int]
 """message, destination, recipients, attempts, warned, envelope, size_bytes, queued_at"""
 
 
-def work_of(row: WorkRow, lease: int) -> Work:
-    message, destination, recipients, attempts, warned, envelope, size_bytes, queued_at = row
-    return Work(
-        queue_id=from_number(message),
-        destination=Destination.parse(destination),
-        recipients=_RECIPIENTS.decode(recipients),
-        envelope=_ENVELOPE.decode(envelope),
-        size_bytes=size_bytes,
-        queued_at=from_microseconds(queued_at),
-        attempts=attempts,
-        warned=bool(warned),
-        lease=lease,
-    )
+def works_of(rows: Iterable[WorkRow], destinations: Mapping[str, Destination], lease: int) -> list[Work]:
+    """`destinations` has those of all the rows. What the groups of a message have in common is read once where they
+    come one after the other."""
+    works: list[Work] = []
+    for message, of_message in groupby(rows, itemgetter(0)):
+        groups = tuple(of_message)
+        queue_id = from_number(message)
+        envelope, queued_at = _ENVELOPE.decode(groups[0][5]), from_microseconds(groups[0][7])
+        works += [
+            Work(
+                queue_id=queue_id,
+                destination=destinations[destination],
+                recipients=_RECIPIENTS.decode(recipients),
+                envelope=envelope,
+                size_bytes=size_bytes,
+                queued_at=queued_at,
+                attempts=attempts,
+                warned=bool(warned),
+                lease=lease,
+            )
+            for _, destination, recipients, attempts, warned, _, size_bytes, _ in groups
+        ]
+    return works
 
 
 EntryRow = tuple[int, str, bytes, bytes, int, int, int, int, str, int, int]
@@ -65,9 +79,12 @@ def entry_of(row: EntryRow) -> QueueEntry:
     )
 
 
-def work_of_entry(row: EntryRow, lease: int) -> Work:
-    message, destination, recipients, envelope, size_bytes, queued_at, _, attempts, _, _, warned = row
-    return work_of((message, destination, recipients, attempts, warned, envelope, size_bytes, queued_at), lease)
+def works_of_entries(rows: Iterable[EntryRow], lease: int) -> list[Work]:
+    reordered = [
+        (message, destination, recipients, attempts, warned, envelope, size_bytes, queued_at)
+        for message, destination, recipients, envelope, size_bytes, queued_at, _, attempts, _, _, warned in rows
+    ]
+    return works_of(reordered, {row[1]: Destination.parse(row[1]) for row in reordered}, lease)
 
 
 def matches(row: EntryRow, filter: QueueFilter) -> bool:
