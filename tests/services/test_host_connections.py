@@ -15,6 +15,7 @@ from postroad.contracts.queue_store import NewMessage
 from postroad.rules.lending import Lender, Lent, Recall
 from postroad.services.delivery import Delivery
 from postroad.services.host_connections import HostConnections
+from postroad.services.paces import Paces
 from postroad.services.portions import Portions
 from postroad.simulation.weather import Weather
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
@@ -86,8 +87,12 @@ class Shard:
 
 
 @asynccontextmanager
-async def two_shards(folder: Path, one: HostConnections, other: HostConnections) -> AsyncIterator[tuple[Town, Shard]]:
-    async with Town.open(folder, budget=one, destination_connections=LIMIT, messages_per_connection=20) as town:
+async def two_shards(
+    folder: Path, one: HostConnections | None, other: HostConnections | None, *, paces: Paces | None = None
+) -> AsyncIterator[tuple[Town, Shard]]:
+    async with Town.open(
+        folder, budget=one, paces=paces, destination_connections=LIMIT, messages_per_connection=20
+    ) as town:
         queue = await SqliteQueueStore.open(folder / "queue", 1, clock_now=town.clock.now, direct=True)
         delivery = Delivery(
             replace(town.world, queue=queue),

@@ -24,6 +24,7 @@ from postroad.contracts.resolver import MxRecord
 from postroad.services.archiving import Journal
 from postroad.services.delivery import Delivery, DeliveryPlan, DeliveryWorld
 from postroad.services.dispatcher import ConnectionBudget
+from postroad.services.paces import Paces
 from postroad.simulation.virtual_clock import VirtualClock
 from postroad.simulation.virtual_entropy import VirtualEntropy
 from postroad.simulation.virtual_loop import run
@@ -123,6 +124,7 @@ class Town:
         chain: ArchiveChain | None = None,
         archived: frozenset[str] = frozenset(),
         budget: ConnectionBudget | None = None,
+        paces: Paces | None = None,
         **settings: Any,
     ) -> AsyncIterator[Town]:
         """A town with the local domain a.example and its users ann and cat; `settings` are of DeliverySettings."""
@@ -160,6 +162,7 @@ class Town:
             settings=DeliverySettings(hostname=HOSTNAME, **settings),
             retry=retry or RetrySettings(),
             own_endpoints=frozenset({Endpoint(US, 25)}),
+            paces=paces,
         )
         town.delivery = Delivery(
             world,

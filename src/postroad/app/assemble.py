@@ -36,6 +36,7 @@ from postroad.services.archive_keeping import ArchiveKeeping
 from postroad.services.conversations import Conversations
 from postroad.services.host_connections import HostConnections
 from postroad.services.operations.performer import Performer, PlainObject
+from postroad.services.paces import Paces
 from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
 from postroad.services.quotas import Quotas
 from postroad.services.reception import Onward, Reception, ReceptionSettings, Stores, Surroundings
@@ -119,6 +120,7 @@ async def open_transport(
             quotas=quotas,
             listener=listener,
             connections=HostConnections(sending.destination_connections, shared_limits.portions),
+            paces=Paces(sending, shared_limits.workers),
         )
         chains = [_open_chain(opened, configuration, queue.shard) for queue in queues]
         tasks = await opened.enter_async_context(asyncio.TaskGroup())

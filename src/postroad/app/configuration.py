@@ -160,13 +160,16 @@ class Configuration(Section):
         return DeliverySettings(
             hostname=self.hostname,
             smarthost=self._smarthost(),
-            routes=tuple(Route(route.domain, route.to.address, route.to.port, route.tls) for route in self.route),
+            routes=tuple(
+                Route(route.domain, route.to.address, route.to.port, route.tls, route.rate) for route in self.route
+            ),
             hold_domains=frozenset(hold.domain for hold in self.hold),
             port=delivery.port,
             bind=delivery.bind,
             private_destinations_allowed=delivery.private_destinations == "allow",
             offline=delivery.offline,
             destination_connections=delivery.destination_connections,
+            destination_rate=delivery.destination_rate,
             recipients_per_transaction=delivery.recipients_per_transaction,
             messages_per_connection=delivery.messages_per_connection,
             connection_idle_s=delivery.connection_idle_s,

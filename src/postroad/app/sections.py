@@ -140,6 +140,9 @@ class DeliverySection(Section):
     )
     offline: bool = Field(False, description="keep everything queued, spend no attempt")
     destination_connections: int = Field(20, ge=1, le=1000, description="at once, for each destination")
+    destination_rate: int = Field(
+        0, ge=0, le=1_000_000, description="messages a minute to each destination, evenly; 0 is no limit"
+    )
     recipients_per_transaction: int = Field(100, ge=1, le=10_000, description="more are sent in further transactions")
     messages_per_connection: int = Field(100, ge=1, le=100_000, description="then a new connection is made")
     connection_idle_s: float = Field(5.0, ge=0, le=300, description="an open connection waits this long for more")
@@ -159,6 +162,9 @@ class RouteSection(Section):
         SmarthostTls.OPPORTUNISTIC,
         strict=False,
         description='"none", "opportunistic" or "verified"; mail that requires TLS goes only where it is "verified"',
+    )
+    rate: int | None = Field(
+        None, ge=0, le=1_000_000, description="messages a minute, instead of delivery.destination_rate; 0 is no limit"
     )
 
 

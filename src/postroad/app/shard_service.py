@@ -20,6 +20,7 @@ from postroad.services.dispatcher import ConnectionBudget
 from postroad.services.housekeeping import Housekeeping
 from postroad.services.lanes import Errors
 from postroad.services.outbox_mover import OutboxMover
+from postroad.services.paces import Paces
 from postroad.services.quotas import Quotas
 from postroad.services.relay_parts import Listener
 from postroad.vocabulary.endpoint import Endpoint
@@ -44,6 +45,7 @@ class Outgoing:
     quotas: Quotas
     listener: Listener | None = None
     connections: ConnectionBudget
+    paces: Paces
 
 
 class ShardService:
@@ -73,7 +75,12 @@ class ShardService:
                 journal=None if chain is None else Journal(chain, outgoing.archived, queue, shared.clock),
                 quotas=outgoing.quotas,
             ),
-            DeliveryPlan(settings=outgoing.settings, retry=outgoing.retry, own_endpoints=outgoing.own_endpoints),
+            DeliveryPlan(
+                settings=outgoing.settings,
+                retry=outgoing.retry,
+                own_endpoints=outgoing.own_endpoints,
+                paces=outgoing.paces,
+            ),
             errors=errors,
             listener=outgoing.listener,
             budget=outgoing.connections,

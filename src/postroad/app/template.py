@@ -21,11 +21,13 @@ _HEAD = """\
 """
 _ROUTE = """
 # ---- Exceptions from MX: the first that fits a domain wins. `tls` is "none", "opportunistic" or "verified"; mail
-# that requires TLS (RFC 8689) goes only where it is "verified". Any number of these:
+# that requires TLS (RFC 8689) goes only where it is "verified". `rate` is in messages a minute and takes the
+# place of destination_rate; 0 is no limit. Any number of these:
 #[[route]]
 #domain = "*.corp"
 #to = "mail.corp:25"
 #tls = "opportunistic"
+#rate = 60
 """
 _HOLD = """
 # ---- Mail that waits here until its owner fetches it by ETRN, ATRN or TURN. Any number of these:

@@ -108,6 +108,12 @@ def route_to(host_and_port: str, settings: DeliverySettings) -> Route | None:
     return next((each for each in settings.routes if host_port_text(each.host, each.port) == host_and_port), None)
 
 
+def rate_to(destination: Destination, settings: DeliverySettings) -> int:
+    """Messages a minute that may go there; 0 is no limit."""
+    route = route_to(destination.name, settings) if destination.kind is DestinationKind.ROUTE else None
+    return settings.destination_rate if route is None or route.rate is None else route.rate
+
+
 def host_port_text(host: str, port: int) -> str:
     """ "host:port", with brackets round an IPv6 address; the inverse of `host_port`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

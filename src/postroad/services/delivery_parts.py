@@ -15,6 +15,7 @@ from postroad.contracts.queue_store import QueueStore
 from postroad.contracts.resolver import Resolver
 from postroad.services.archiving import Journal
 from postroad.services.conversion import in_place
+from postroad.services.paces import Paces
 from postroad.services.quotas import Quotas
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.settings import DeliverySettings, RetrySettings
@@ -42,11 +43,12 @@ class DeliveryWorld:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryPlan:
     """The settings of delivery. `own_endpoints` are all addresses and ports at which a listener of ours can be
-    reached: mail is never relayed there."""
+    reached: mail is never relayed there. `paces` are shared with other schedulers of the process."""
 
     settings: DeliverySettings
     retry: RetrySettings
     own_endpoints: frozenset[Endpoint] = field(default_factory=frozenset)
+    paces: Paces | None = None
 
 
 @dataclass(slots=True, kw_only=True)

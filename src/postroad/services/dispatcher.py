@@ -23,6 +23,8 @@ from postroad.rules.dead_hosts import DeadHosts, Death
 from postroad.rules.mx_order import NoWay
 from postroad.services.lane import ConnectionTally, Lane, note_verdict
 from postroad.services.lanes import UNEXPECTED, Errors, Failure, Sender, Tally, WorkSource
+from postroad.services.paces import Paces
+from postroad.services.pacing import Pacing
 from postroad.services.parcel import LaneKey, Parcel
 from postroad.services.turns import Turns
 from postroad.services.ways import Way, Ways
@@ -66,7 +68,8 @@ class ConnectionBudget(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherParts:
     """`concluded` and `gone` are told of parcels that have an outcome for everybody, or whose message is not there any
-    more; `taken_back` of those that were not attempted. `connections_each` bounds the connections of one lane.
+    more; `taken_back` of those that were not attempted. `connections_each` bounds the connections of one lane,
+    `recipients_each` the recipients of a transaction; `paces` has the rate to each set of hosts.
     `missed` hears of each destination from whose hosts nothing came back, with the `mark` of when that attempt began;
     `is_cut_off` says whether it is our own network that is away, `is_last` whether one more failed attempt would be
     the end of a group."""
@@ -75,6 +78,7 @@ class DispatcherParts:
     relaying: Relaying
     dead: DeadHosts
     connections_each: int
+    recipients_each: int
     concluded: Callable[[Parcel], None]
     gone: Callable[[Parcel], None]
     taken_back: Callable[[Parcel], None]
@@ -84,6 +88,7 @@ class DispatcherParts:
     missed: Callable[[Destination, int], None]
     errors: Errors
     budget: ConnectionBudget | None = None
+    paces: Paces
 
 
 class _Entry:
@@ -118,6 +123,7 @@ class Dispatcher:
         self._serving: dict[asyncio.Task[None], Lane] = {}
         self._later: set[Lane] = set()
         """They asked for more than the budget had."""
+        self.pacing: Pacing[Lane] = Pacing(recipients_each=parts.recipients_each, resume=self._line_up)
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())
@@ -142,6 +148,9 @@ class Dispatcher:
 
     def why_it_waits(self, lane: Lane) -> str:
         """What holds the work of a lane back, in words; empty where nothing does."""
+        until_s = self.pacing.until_s(lane)
+        if lane.waiting and until_s is not None and lane.pace is not None:
+            return f"held back by its rate, {lane.pace.per_minute} messages a minute"
         if lane in self._turns:
             return f"all {ATTEMPTS_AT_ONCE} connections of this server are in use"
         if lane in self._later or lane.shares:
@@ -161,7 +170,8 @@ class Dispatcher:
         name = parcel.lane_key
         entry = self._names.get(name)
         if entry is not None and entry.until_s > self.now_s():
-            self._line_up(entry.lane, parcel)
+            entry.lane.waiting.add(parcel)
+            self._line_up(entry.lane)
             return
         way = self._ways.known(name)
         if way is not None:
@@ -198,13 +208,15 @@ class Dispatcher:
             if death is not None and not self._parts.is_last(parcel.work):
                 self._give_verdict(parcel, Failure(_remembered(death.verdict)))
                 return
-            lane = self._lanes[key] = Lane(way, name, self._parts.connections_each, self)
+            pace = self._parts.paces.of(way.key, name[0])
+            lane = self._lanes[key] = Lane(way, name, self._parts.connections_each, self, pace)
         lane.way = way
         if len(self._names) >= WAYS_REMEMBERED:
             self._forget_names()
         lane.names.add(name)
         self._names[name] = _Entry(lane, self.now_s() + WAY_LIFETIME_S)
-        self._line_up(lane, parcel)
+        lane.waiting.add(parcel)
+        self._line_up(lane)
 
     def _forget_names(self) -> None:
         """A lane that is never without work may have served any number of domains; `ways` still knows the last."""
@@ -212,8 +224,8 @@ class Dispatcher:
         for lane in self._lanes.values():
             lane.names.clear()
 
-    def _line_up(self, lane: Lane, parcel: Parcel) -> None:
-        lane.waiting.add(parcel)
+    def _line_up(self, lane: Lane) -> None:
+        """Something waits that may go."""
         if lane.idle:
             next(reversed(lane.idle)).feed()  # the one used last: the others may come to rest
         elif lane.willing:
@@ -264,7 +276,7 @@ class Dispatcher:
             lane.waiting
             and not self.is_stopping
             and lane.slots < lane.limit
-            and lane.opening < len(lane.waiting)
+            and lane.opening < min(len(lane.waiting), self.pacing.room(lane))
             and lane not in self._later
         ):
             if self.slots_are_taken:
@@ -332,6 +344,7 @@ class Dispatcher:
         if lane.slots or lane.waiting or lane in self._later:
             return
         self._turns.discard(lane)
+        self.pacing.forget(lane)
         if self._lanes.pop((lane.way.key, lane.requires_tls), None) is not None:
             for name in lane.names:
                 entry = self._names.get(name)

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from postroad.rules.concurrency import Concurrency, speaks_of_load
+from postroad.rules.pace import Pace
 from postroad.rules.replies import outcome_of_no_way
 from postroad.services.lanes import Failure, Sender
 from postroad.services.line import Line
+from postroad.services.pacing import Pacing
 from postroad.services.parcel import NEVER_BEGAN, LaneKey, Parcel
 from postroad.services.ways import Way
 from postroad.vocabulary.destination import Destination
@@ -26,6 +28,7 @@ class Lanes(Protocol):
     idle: dict[Sender, Lane]
     answers: int
     """Transactions that were answered; evidence that we are on line."""
+    pacing: Pacing[Lane]
 
     @property
     def some_starve(self) -> bool: ...
@@ -48,8 +51,9 @@ class Lanes(Protocol):
 class Lane:
     """`destination` is the one it was opened for, `names` are all that lead here."""
 
-    def __init__(self, way: Way, name: LaneKey, ceiling: int, lanes: Lanes) -> None:
+    def __init__(self, way: Way, name: LaneKey, ceiling: int, lanes: Lanes, pace: Pace | None = None) -> None:
         self.way = way
+        self.pace = pace
         self.destination: Destination
         self.requires_tls: bool
         self.destination, self.requires_tls = name
@@ -111,7 +115,11 @@ class Lane:
         """The next group, or None."""
         if not self.waiting or self._lanes.is_stopping or self._has_too_many:
             return None
+        if self.pace is not None and not self._lanes.pacing.room(self):
+            return None
         parcel = self.waiting.take()
+        if self.pace is not None:
+            self._lanes.pacing.goes(self, parcel)
         if parcel.began_s == NEVER_BEGAN:
             parcel.began_s = self._lanes.now_s()
         return parcel

@@ -27,6 +27,7 @@ from postroad.services.lanes import Errors
 from postroad.services.local_delivery import LocalDelivery
 from postroad.services.notifications import Notifications, Routing
 from postroad.services.offline import Offline
+from postroad.services.paces import Paces
 from postroad.services.parcel import Parcel
 from postroad.services.quotas import Quotas
 from postroad.services.relay import Relay
@@ -71,6 +72,7 @@ class Outlets:
         self._ends = ends
         self._dead_addresses = DeadHosts(plan.retry.waits)
         self._dead_lanes = DeadHosts(plan.retry.waits)
+        self._paces = Paces(plan.settings) if plan.paces is None else plan.paces
         self._conversions = Conversions(world.queue, world.clock, world.aside)
         self.settling = self._make_settling()
         self.lanes = self._make_lanes(self._make_relay(listener), budget)
@@ -122,6 +124,7 @@ class Outlets:
                 relaying=relay,
                 dead=self._dead_lanes,
                 connections_each=self._plan.settings.destination_connections,
+                recipients_each=self._plan.settings.recipients_per_transaction,
                 concluded=self._relayed,
                 gone=ends.gone,
                 taken_back=ends.taken_back,
@@ -131,6 +134,7 @@ class Outlets:
                 missed=offline.missed,
                 errors=ends.errors,
                 budget=budget,
+                paces=self._paces,
             )
         )
 

@@ -59,6 +59,11 @@ class SharedLimits:
         self._at_first = tallies or {}
         self._guesses: dict[Guess, Guesses] = {}
 
+    @property
+    def workers(self) -> int:
+        """Among how many the limits are divided."""
+        return 1 if self.portions is None else self.portions.workers
+
     def guesses(self, kind: Guess, exempt: NetworkSet) -> Guesses:
         """The count of this kind; one for all services of the process, with the exemptions of the first to ask."""
         found = self._guesses.get(kind)

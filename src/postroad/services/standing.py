@@ -62,12 +62,17 @@ class Standing:
             of(parcel.work.destination).in_flight += 1
         for lane in outlets.lanes:
             why = outlets.lanes.why_it_waits(lane)
+            until_s = outlets.lanes.pacing.until_s(lane) if lane.waiting else None
+            if until_s is not None:
+                why = f"{why}; the next goes at {self._moment(until_s):%H:%M:%S} UTC"
             for name in lane.names:
                 those = of(name[0])
                 those.connections += lane.slots
                 those.limit += lane.limit
                 those.last_reply = those.last_reply or ("" if lane.last_reply is None else str(lane.last_reply))
                 those.held_back_by = those.held_back_by or why
+                if until_s is not None:
+                    those.next_attempt_at = _text(self._moment(until_s))
             for parcel in lane.waiting:
                 _note_waiting(of(parcel.work.destination))
         for name, parcels in outlets.lanes.unresolved.items():

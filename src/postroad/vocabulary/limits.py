@@ -245,6 +245,12 @@ BUDGET_AGAIN_S = 0.25
 BUDGET_SHARE_S = 2.0
 """How long after the last of these refusals those who have connections to the hosts keep to their share."""
 
+PACES_REMEMBERED = 20_000
+"""Sets of hosts whose rate is kept, as many as there are groups in memory; the first forgotten are those at rest."""
+
+PACE_YIELD_S = 0.01
+"""So much later asks who had the last turn of a rate, where others wait for the same moment."""
+
 CUTS_PER_ATTEMPT = 2
 """Connections that may end under a message before its attempt counts as failed; an idle connection that the
 server had closed already is the usual first one."""

@@ -31,12 +31,14 @@ class Smarthost(msgspec.Struct, frozen=True):
 
 class Route(msgspec.Struct, frozen=True):
     """`pattern` is a domain or "*.domain"; the first match wins. With `tls` "verified" nothing goes there but inside
-    TLS with a certificate for `host`, and so mail that requires TLS may (RFC 8689)."""
+    TLS with a certificate for `host`, and so mail that requires TLS may (RFC 8689). `rate` takes the place of
+    `destination_rate`, None does not."""
 
     pattern: str
     host: str
     port: int
     tls: SmarthostTls = SmarthostTls.OPPORTUNISTIC
+    rate: int | None = None
 
 
 class HoldDomain(msgspec.Struct, frozen=True):
@@ -89,6 +91,8 @@ class DeliverySettings(msgspec.Struct, frozen=True):
     private_destinations_allowed: bool = False
     offline: bool = False
     destination_connections: int = 20
+    destination_rate: int = 0
+    """Messages a minute to one set of hosts, each of their transactions counted; 0 is no limit."""
     recipients_per_transaction: int = 100
     messages_per_connection: int = 100
     connection_idle_s: float = 5.0
