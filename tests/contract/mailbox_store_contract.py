@@ -337,6 +337,8 @@ class MailboxStoreContract:
             assert await store.deliver(brought) == 1
             assert await store.deliver(a_delivery()) == 2
             assert await store.deliver(brought) == 1
+            assert await store.delivered(ANN, "import/1") == 1
+            assert await store.delivered(BOB, "import/1") is await store.delivered(ANN, "import/2") is None
             here, delivered = await store.list_all(ANN)
             assert (here.folder, here.flags, here.received_at) == ("Work/2001", "\\Answered \\Seen", old)
             assert (delivered.folder, delivered.flags) == ("INBOX", "")

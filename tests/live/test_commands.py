@@ -73,6 +73,8 @@ COMMANDS = (
     ("watch",),
     ("backup",),
     ("restore",),
+    ("import",),
+    ("export",),
 )
 
 

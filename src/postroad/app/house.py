@@ -145,6 +145,16 @@ class TheHouse:
 
         return restore_mail(self.configuration, source, account=account, queue_id=queue_id, progress=progress)
 
+    def import_mail(self, given: PlainObject, progress: Callable[[int, int, int], None]) -> PlainObject:
+        from postroad.app.mail_transfer import import_mail
+
+        return import_mail(self.configuration, given, progress)
+
+    def export_mail(self, given: PlainObject, progress: Callable[[int, int], None]) -> PlainObject:
+        from postroad.app.mail_transfer import export_mail
+
+        return export_mail(self.configuration, given, progress)
+
     def bench(self, what: str, against: str, messages: int, sessions: int) -> list[PlainObject]:
         from postroad.app.bench import bench
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from keyword import iskeyword
 from pathlib import Path
 
 import click
@@ -28,6 +29,8 @@ _COMMANDS = {
     "sendmail": "send",
     "suppression": "suppression",
     "read": "read",
+    "import": "mail_files",
+    "export": "mail_files",
     "queue": "queue",
     "offline": "offline",
     "explain": "explain",
@@ -48,7 +51,9 @@ class Commands(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command = getattr(importlib.import_module(f"postroad.cli.commands.{module}"), cmd_name)
+        # `import` is no name that Python takes.
+        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = getattr(importlib.import_module(f"postroad.cli.commands.{module}"), name)
         assert isinstance(command, click.Command)
         return command
 

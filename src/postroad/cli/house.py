@@ -62,6 +62,17 @@ class House(Protocol):
         """{"address", "restored", "present", "made_account"} each. `progress` is told how many of how many."""
         ...
 
+    def import_mail(self, given: PlainObject, progress: Callable[[int, int, int], None]) -> PlainObject:
+        """`given`: "address", "path", "format", "folder", "over_quota", "again". {"address", "imported", "present",
+        "size_bytes", "unreadable", "problems": [{"where", "reason"}], "over_quota", "too_many"}. `progress` is told how
+        many octets of how many, and the messages so far."""
+        ...
+
+    def export_mail(self, given: PlainObject, progress: Callable[[int, int], None]) -> PlainObject:
+        """`given`: "address", "path", "format", "folder", "by", "reason". {"address", "messages", "size_bytes", "path",
+        "format"}. `progress` is told how many messages of how many."""
+        ...
+
     def bench(self, what: str, against: str, messages: int, sessions: int) -> list[PlainObject]:
         """{"what", "server", "per_second", "cpu_ms", "counted", "note"} each; what was not measured is None."""
         ...

@@ -102,6 +102,10 @@ class MailboxStore(Protocol):
         StoreUnavailable or NoSuchMailbox."""
         ...
 
+    async def delivered(self, account_id: int, key: str) -> int | None:
+        """The UID that a delivery with this key got; None where there was none. Raises StoreUnavailable."""
+        ...
+
     def open_maildrop(self, account_id: int) -> AbstractAsyncContextManager[Maildrop]:
         """Raises MaildropLocked when another session has it, StoreUnavailable."""
         ...

@@ -27,3 +27,21 @@ class CrLf:
         rest = b"\r\n" if self._after_cr else b""
         self._after_cr = False
         return rest
+
+
+class Lf:
+    """Every CR LF becomes LF, as files of this system have it, in whatever split the octets come."""
+
+    def __init__(self) -> None:
+        self._after_cr = False
+
+    def feed(self, octets: bytes) -> bytes:
+        if self._after_cr:
+            octets = b"\r" + octets
+        self._after_cr = octets.endswith(b"\r")
+        return (octets[:-1] if self._after_cr else octets).replace(b"\r\n", b"\n")
+
+    def end(self) -> bytes:
+        rest = b"\r" if self._after_cr else b""
+        self._after_cr = False
+        return rest

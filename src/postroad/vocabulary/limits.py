@@ -854,5 +854,18 @@ MBOX_FROM_LINE_BYTES = 1024
 """The line between two messages of an mbox; a longer one is text."""
 MBOX_HEADER_SEARCHED_BYTES = 262_144
 """How far a Content-Length is looked for."""
+IMPORT_MESSAGES = 1_000_000
+"""Of one import, as many as a maildrop may show: what is remembered of each takes 100 octets."""
+IMPORT_MESSAGES_UNDER_WAY = 256
+"""Given to the mailbox store and not durable yet: they share commits."""
+IMPORT_BYTES_UNDER_WAY = 16 * 1024 * 1024
+"""Of these: so much is in memory or on the disk twice, and a little more than one message."""
+IMPORT_MEMORY_BYTES = 262_144
+"""A message that is larger goes into a file while it is read; a whole header fits in it."""
+IMPORT_READ_BYTES = 1_048_576
+IMPORT_MESSAGE_BYTES = 2_000_000_000
+"""One message of an import; a larger one is passed over and named."""
+IMPORT_PROBLEMS_TOLD = 100
+"""Messages that could not be taken, each with the reason; the rest are counted."""
 FOLDER_NAME_CHARACTERS = 200
 """Of the name of a folder in a mailbox, those above it included."""

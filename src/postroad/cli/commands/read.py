@@ -31,7 +31,7 @@ _COLUMNS = (
 def read(house: House, address: str, number: int, listing: bool, reason: str, as_json: bool) -> None:
     """List a mailbox or print message N of it, octet for octet. That you looked is written into its story, with your
     name and the reason: `postroad trace ADDRESS` shows it."""
-    audit: PlainObject = {"by": _who(), "reason": reason}
+    audit: PlainObject = {"by": who(), "reason": reason}
     if listing or not number:
         show(house.perform("mailbox.list", {"address": address, **audit}), as_json, _COLUMNS, "The mailbox is empty.")
         return
@@ -47,7 +47,7 @@ def read(house: House, address: str, number: int, listing: bool, reason: str, as
     sys.stdout.buffer.flush()
 
 
-def _who() -> str:
+def who() -> str:
     """The Unix user, not what the environment says of it; behind sudo also who that says it was asked by."""
     uid = os.getuid()
     try:

@@ -43,6 +43,7 @@ _CONTENT = """
     FROM message JOIN content ON content.id = message.content_id
     WHERE message.account_id = ? AND message.uid = ?
 """
+_DELIVERED = "SELECT uid FROM delivered WHERE account_id = ? AND delivery_key = ?"
 _KEYS = """
     SELECT DISTINCT delivery_key FROM delivered
     WHERE delivery_key > ? AND delivered_at < ? ORDER BY delivery_key LIMIT ?
@@ -85,6 +86,10 @@ class MailboxReads:
     def surrogate(self, message: tuple[int, int]) -> bytes | None:
         """Of (account id, UID); None when there is no such message."""
         return self._run(self._shard_of(message[0]), _surrogate, message, None)
+
+    def delivered(self, asked: tuple[int, str]) -> int | None:
+        """Of (account id, key): the UID, None when nothing was delivered with it."""
+        return self._run(self._shard_of(asked[0]), _delivered, asked, None)
 
     def keys(self, asked: tuple[MailboxShard, str, int, int]) -> list[str]:
         """Of one shard: at most so many keys after the one given, delivered before the moment."""
@@ -165,6 +170,11 @@ def _status(connection: apsw.Connection, account_id: int) -> MailboxStatus:
 def _surrogate(connection: apsw.Connection, message: tuple[int, int]) -> bytes | None:
     edits: bytes | None = connection.execute(_SURROGATE, message).get
     return edits
+
+
+def _delivered(connection: apsw.Connection, asked: tuple[int, str]) -> int | None:
+    uid: int | None = connection.execute(_DELIVERED, asked).get
+    return uid
 
 
 def _content(connection: apsw.Connection, message: tuple[int, int]) -> ContentRow | None:

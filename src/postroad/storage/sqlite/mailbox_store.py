@@ -105,6 +105,9 @@ class SqliteMailboxStore:
     def deliver(self, delivery: Delivery) -> asyncio.Future[int]:
         return self._submit(DELIVER, self._shard_of(delivery.account_id), delivery)
 
+    async def delivered(self, account_id: int, key: str) -> int | None:
+        return await self._reader.run(self._reads.delivered, (account_id, key))
+
     def open_maildrop(self, account_id: int) -> AbstractAsyncContextManager[Maildrop]:
         return self._maildrop(account_id)
 
