@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from postroad.rules.networks import NetworkSet
 from postroad.services.doorkeeper import Doorkeeper
 from postroad.services.guesses import Guesses
+from postroad.services.smtp_connection import SmtpConnection
 from postroad.vocabulary.limits import (
     CONNECTION_RATE_CLIENTS,
     GUESSERS,
@@ -35,6 +37,35 @@ def test_many_clients_of_one_network_do_not_take_all_the_slots(tmp_path: Path) -
             crowd[0].transport.close()
             await pass_time(1)
             await (await house.connect(address="198.51.100.200")).expect(220)
+
+    play(scene)
+
+
+def test_a_connection_that_is_over_leaves_nothing_to_the_collector(tmp_path: Path) -> None:
+    """A ring of references would keep each of thousands of connections a second until the collector comes by."""
+
+    def connections() -> int:
+        return sum(isinstance(each, SmtpConnection) for each in gc.get_objects())
+
+    async def scene() -> None:
+        async with House.open(tmp_path) as house, house.reception():
+            gc.collect()
+            gc.disable()
+            try:
+                before = connections()
+                async with house.client() as client:
+                    await client.say("EHLO c.example", 250)
+                    await client.say("MAIL FROM:<carol@c.example>", 250)
+                    await client.say(f"RCPT TO:<ann@{HERE}>", 250)
+                    await client.say("DATA", 354)
+                    await client.say("Subject: one\r\n\r\nOne.\r\n.", 250)
+                    assert connections() == before + 1
+                    await client.say("QUIT", 221)
+                del client
+                await pass_time(1)
+                assert connections() == before
+            finally:
+                gc.enable()
 
     play(scene)
 

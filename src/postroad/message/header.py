@@ -104,7 +104,8 @@ def find_fields(header: bytes, names: re.Pattern[bytes]) -> list[Field]:
 def unfold(header: bytes, field: Field) -> bytes:
     """The value as one line, without the line ends of folding and the white space around it (RFC 5322
     section 2.2.3)."""
-    return _FOLD.sub(b"", header[field.value : field.end]).strip(b" \t\r\n")
+    value = header[field.value : field.end].strip(b" \t\r\n")
+    return _FOLD.sub(b"", value) if b"\n" in value else value
 
 
 def first_value(header: bytes, name: bytes) -> bytes | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from postroad.message.header import Field, begins_with_field, find_body, find_fields, finder, split_header, unfold
+from postroad.message.header import Field, find_body, find_fields, finder, split_header, unfold
 from postroad.vocabulary.limits import DOMAIN_BYTES, MESSAGE_ID_TEXT
 
 __all__ = ["Prepared", "find_body", "prepare", "split_header"]
@@ -62,9 +62,9 @@ def prepare(
 
     Pure, linear, and never raises whatever the octets.
     """
-    if not begins_with_field(octets):
-        return _without_header(octets, is_submission, date, message_id)
     header, rest = split_header(octets)
+    if not header:
+        return _without_header(octets, is_submission, date, message_id)
     count = 0
     text = ""
     has_date = has_id = False
@@ -97,7 +97,7 @@ def prepare(
         message_id=text,
         has_header=True,
         has_end=bool(rest),
-        removed=tuple(field.name.decode("ascii") for field in unwanted),
+        removed=tuple([field.name.decode("ascii") for field in unwanted]),
     )
 
 

@@ -47,7 +47,10 @@ class Expansion(msgspec.Struct, frozen=True):
 
 def expand(recipients: tuple[Recipient, ...], lead_of: LeadOf) -> Expansion:
     """Everybody who gets a copy. What `expand` has made of recipients it leaves as it is."""
-    if all(each.expanded or lead_of(each.forward_path) is None for each in recipients):
+    for each in recipients:
+        if not each.expanded and lead_of(each.forward_path) is not None:
+            break
+    else:
         return Expansion(recipients)
     everybody: list[Recipient] = []
     leading: list[Recipient] = []

@@ -18,6 +18,10 @@ class Plain(Enum):
     """Nothing was asked, nothing is answered."""
 
 
+ACCEPT, NOTICE = Plain.ACCEPT, Plain.NOTICE
+"""In Python 3.11 a member costs 70 ns each time it is looked up in its enumeration; these are for each command."""
+
+
 class Identified(NamedTuple):
     """AUTH succeeded."""
 

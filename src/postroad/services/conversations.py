@@ -28,7 +28,8 @@ class Standing(Enum):
     VOUCHED = "one that has logged in"
 
 
-_OUTSIDE = (Standing.OUTSIDE, "")
+_NOT_COUNTED = Standing.OUTSIDE
+_OUTSIDE = (_NOT_COUNTED, "")
 
 
 class Conversations:
@@ -53,6 +54,8 @@ class Conversations:
         self.overload = Overload()
         self.sweep = Sweep(self.overload.measured)
         self.stopping = False
+        self.loop: asyncio.AbstractEventLoop
+        """The one that it was entered in. Asking for the running loop is a system call, three for each connection."""
         shared = None
         if portions is not None:
             most = sessions_of_all or sessions_max
@@ -73,6 +76,7 @@ class Conversations:
         self._empty.set()
 
     async def __aenter__(self) -> Self:
+        self.loop = asyncio.get_running_loop()
         await self._tasks.__aenter__()
         self._errands = Errands(self._tasks)
         self.run_beside(self.sweep.run())
@@ -109,7 +113,7 @@ class Conversations:
     def room_for(self, connection: Connection) -> asyncio.Future[None] | None:
         """What to wait for before it is looked at: whether the other processes leave room for it. To be asked again
         then; None: nothing."""
-        room = self._door.wanting(connection.remote.address, asyncio.get_running_loop().time())
+        room = self._door.wanting(connection.remote.address, self.loop.time())
         if room is not None:
             self.arrived(connection)
         return room
@@ -122,7 +126,7 @@ class Conversations:
     def admit(self, connection: Connection, *, ours: bool = True) -> Ruling | None:
         """None: it is one of the sessions now. `ours` may take the last of them (`Doorkeeper.admit`)."""
         address = connection.remote.address
-        ruling = self._door.admit(address, asyncio.get_running_loop().time(), ours=ours)
+        ruling = self._door.admit(address, self.loop.time(), ours=ours)
         if ruling is None:
             self._connections[connection] = (Standing.ADMITTED, address)
         return ruling
@@ -135,7 +139,7 @@ class Conversations:
     def forget(self, connection: Connection) -> None:
         """It is no longer counted as the client that it was; `arrived` and `admit` follow for another."""
         standing, address = self._connections.get(connection, _OUTSIDE)
-        if standing is not Standing.OUTSIDE:
+        if standing is not _NOT_COUNTED:
             self._connections[connection] = _OUTSIDE
             self._door.leave(address, vouched=standing is Standing.VOUCHED)
 
@@ -148,7 +152,7 @@ class Conversations:
 
     def left(self, connection: Connection) -> None:
         standing, address = self._connections.pop(connection, _OUTSIDE)
-        if standing is not Standing.OUTSIDE:
+        if standing is not _NOT_COUNTED:
             self._door.leave(address, vouched=standing is Standing.VOUCHED)
         if not self._connections:
             self._empty.set()

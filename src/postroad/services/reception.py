@@ -135,4 +135,4 @@ class Reception(Conversations):
 
     def _guesses_addresses(self, address: str) -> bool:
         assert self._desk is not None
-        return self._desk.recipient_guesses.too_many(address, asyncio.get_running_loop().time())
+        return self._desk.recipient_guesses.too_many(address, self.loop.time())

@@ -23,6 +23,8 @@ _TOO_MANY_UNKNOWN = reply(421, "Too many refused recipients, closing", status="4
 
 
 class Refusals:
+    __slots__ = ("_client", "_desk", "_guesses")
+
     def __init__(self, desk: Desk, client: SmtpClient) -> None:
         self._desk = desk
         self._client = client

@@ -11,6 +11,7 @@ from postroad.vocabulary.endpoint import Endpoint, PeerFacts, TlsFacts
 from postroad.vocabulary.listener import ListenerRole
 
 _ROOT = 0
+_LOCAL = ListenerRole.LOCAL
 
 
 class SmtpClient:
@@ -46,7 +47,7 @@ class SmtpClient:
         self._facts: PeerFacts | None = None
         self._allowed_of: Account | None = None
         self._allowed: frozenset[str] = frozenset()
-        if role is ListenerRole.LOCAL:
+        if role is _LOCAL:
             self._know_unix_user()
         elif role.is_open_to_strangers:
             self.trusted = remote.address in desk.trusted
@@ -62,7 +63,7 @@ class SmtpClient:
 
     @property
     def is_stranger(self) -> bool:
-        return not self.account and not self.trusted and self.role is not ListenerRole.LOCAL
+        return not self.account and not self.trusted and self.role is not _LOCAL
 
     def screen(self, known_name: Finding | None = None) -> ClientScreen | None:
         """The `[policy]` rules for it; None where there are none, or none that apply. `known_name` is what a front

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.services.answers import Answer, Identified, Pending, Plain, SecretFound, Turned
+from postroad.services.answers import ACCEPT, NOTICE, Answer, Identified, Pending, SecretFound, Turned
 from postroad.services.connection import Connection, House, PureSession
 from postroad.services.reception_parts import Desk
 from postroad.services.smtp_client import SmtpClient
@@ -71,9 +71,10 @@ class SmtpConnection(Connection):
         refusal = self._admit(self, client)
         if refusal is not None:
             return self._turn_away(transport, refusal)
-        self._decisions = SmtpDecisions(desk, client, readmit=self._readmit)
-        self._over_at = self._loop.time() + desk.limits.session_s
         profile = self._profiles.of(self.remote.address)
+        # Our own method would make a ring of us and our decisions, which only the collector can take apart.
+        self._decisions = SmtpDecisions(desk, client, readmit=self._readmit if profile.xclient else None)
+        self._over_at = self._loop.time() + desk.limits.session_s
         if profile.greeting_held:
             self._greet_at = self._loop.time() + desk.settings.policy.greeting_delay_s
         began_at = None if profile.future_release_max_s is None else desk.clock.now()
@@ -113,7 +114,7 @@ class SmtpConnection(Connection):
                 return event, acted
             acted = True
             answer = decisions.decide(event)
-            if answer is not Plain.NOTICE and not self._give(answer):
+            if answer is not NOTICE and not self._give(answer):
                 return Wait.NEED_ANSWER, True
 
     def _give(self, answer: Answer) -> bool:
@@ -127,7 +128,7 @@ class SmtpConnection(Connection):
                 answer.future.add_done_callback(self._resume)
                 return False
             answer = self._then(answer)
-        if answer is Plain.ACCEPT:
+        if answer is ACCEPT:
             session.answer(None)
         elif isinstance(answer, Reply):
             session.answer(answer)
@@ -213,14 +214,14 @@ class SmtpConnection(Connection):
                 return False
             self._refused.shut_down(self._last_word)
             return True
+        if self._last_word is None and now <= self._over_at:
+            return False
         assert self._decisions is not None
         assert self._smtp is not None
         if self._decisions.content.transaction is not None:
             return False
-        if self._last_word is None and now > self._over_at:
-            self._last_word = _SESSION_TOO_LONG
         if self._last_word is None:
-            return False
+            self._last_word = _SESSION_TOO_LONG
         self._smtp.shut_down(self._last_word)
         return True
 
@@ -241,14 +242,15 @@ class SmtpConnection(Connection):
     def patience_until(self, now: float) -> float:
         if self._greet_at != NEVER:
             return self._greet_at
-        self._patient_until = super().patience_until(now)
-        if not self._in_content:
+        assert self.session is not None
+        self._patient_until = until = now + self.session.patience_s
+        if not self._in_content():
             self._judged_at = NEVER
-        elif self._judged_at == NEVER:
+            return until
+        if self._judged_at == NEVER:
             self._watch_rate(now)
-        return min(self._patient_until, self._judged_at)
+        return min(until, self._judged_at)
 
-    @property
     def _in_content(self) -> bool:
         transaction = self._decisions.content.transaction if self._decisions is not None else None
         return transaction is not None and transaction.intake is not None

@@ -13,7 +13,7 @@ from postroad.contracts.queue_store import NewMessage, StoredContent
 from postroad.message.trace import received_field
 from postroad.rules import client_policy
 from postroad.rules.ruling import Ruling
-from postroad.services.answers import Answer, Pending, Plain
+from postroad.services.answers import ACCEPT, NOTICE, Answer, Pending
 from postroad.services.client_screen import ClientScreen
 from postroad.services.content_intake import ContentIntake, ContentRefused
 from postroad.services.reception_parts import Desk
@@ -33,22 +33,28 @@ from postroad.wire.smtp.events import ContentAsked, ContentEnded, ContentReceive
 STORE_FULL = reply(452, "Insufficient storage, try again later", status="4.3.1")
 STORE_UNAVAILABLE = reply(451, "The queue is not available, try again later", status="4.3.0")
 _ACCEPTED = EnhancedStatus(2, 0, 0)
+_MAIL, _LMTP = Way.MAIL, ListenerRole.LMTP
 _SHOWN = reply(250, "Ok: shown", status="2.0.0")
 
 
 class SmtpContent:
     """Holds the transaction of one connection. `screen` is None where no rule about clients applies."""
 
+    __slots__ = ("_client", "_desk", "_gone", "_refusals", "accepted", "screen", "transaction")
+
     def __init__(self, desk: Desk, client: SmtpClient, refusals: Refusals, screen: ClientScreen | None) -> None:
         self._desk = desk
         self._client = client
         self._refusals = refusals
         self.screen = screen
-        self.ways = SmtpWays(desk)
         self.transaction: Transaction | None = None
         self.accepted = 0
         """Messages of this connection."""
         self._gone = False
+
+    @property
+    def ways(self) -> SmtpWays:
+        return SmtpWays(self._desk)
 
     def under_way(self) -> Transaction:
         assert self.transaction is not None, "the session asks about a transaction that was never begun"
@@ -78,7 +84,7 @@ class SmtpContent:
             at=now,
             trace=self._trace_fields,
         )
-        return Plain.ACCEPT
+        return ACCEPT
 
     def _trace_fields(self) -> bytes:
         """Authentication-Results of the rules that tag, and Received below it (RFC 8601 section 4)."""
@@ -96,7 +102,7 @@ class SmtpContent:
             at=intake.at,
             recipient=transaction.only_recipient(),
             smtputf8=transaction.sender.smtputf8,
-            lmtp=self._client.role is ListenerRole.LMTP,
+            lmtp=self._client.role is _LMTP,
             priority=transaction.sender.priority,
         )
         return results + received if results else received
@@ -106,10 +112,10 @@ class SmtpContent:
         intake = transaction.intake
         assert intake is not None
         if intake.receive(event.data):
-            return Plain.NOTICE
+            return NOTICE
         # The spool is behind: the shell stops reading until it has caught up.
         drained = self._desk.errands.start(intake.drained())
-        return Pending(drained, lambda _: Plain.NOTICE)
+        return Pending(drained, lambda _: NOTICE)
 
     def ended(self, event: ContentEnded) -> Answer:
         intake = self.under_way().intake
@@ -129,7 +135,7 @@ class SmtpContent:
         if self._gone:
             self.drop()  # a cut before the message was ours: nothing is kept
             done.cancelled() or done.exception()
-            return Plain.NOTICE
+            return NOTICE
         try:
             return self._accept(done.result())
         except ContentRefused as refusal:
@@ -140,7 +146,7 @@ class SmtpContent:
     def _accept(self, content: bytes | StoredContent) -> Answer:
         """The finished content is here. Raises StoreUnavailable."""
         transaction = self.under_way()
-        if transaction.sender.way is Way.MAIL:
+        if transaction.sender.way is _MAIL:
             return self._enqueue(content)
         showing = self.ways.show(transaction, content)
         return Pending(showing, lambda done: self._shown(content, done.result()), though_gone=True)
@@ -150,7 +156,7 @@ class SmtpContent:
         transaction = self.under_way()
         if self._gone:
             self.drop()  # the client will not hear that it was shown, and sends it again
-            return Plain.NOTICE
+            return NOTICE
         to_mailboxes = self.ways.to_mailboxes(transaction, content, shown)
         if isinstance(to_mailboxes, Ruling):
             return self._refuse_content(to_mailboxes)
@@ -179,7 +185,7 @@ class SmtpContent:
             verdicts=() if self.screen is None else self.screen.verdicts(),
         )
         committed = desk.queue.accept(message)
-        return Pending(committed, lambda done: self._committed(message, transaction, done), though_gone=True)
+        return Pending(committed, lambda done: self._committed(message, transaction, done), True)
 
     def _committed(self, message: NewMessage, transaction: Transaction, done: asyncio.Future[None]) -> Answer:
         self.transaction = None

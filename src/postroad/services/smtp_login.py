@@ -26,6 +26,8 @@ _TOO_OFTEN = reply(421, "Too many failed logins, closing", status="4.7.0")
 class SmtpLogin:
     """Holds the account's session that a login took, until `leave`."""
 
+    __slots__ = ("_client", "_desk", "_entered", "_failures", "_refusals")
+
     def __init__(self, desk: Desk, client: SmtpClient, refusals: Refusals) -> None:
         self._desk = desk
         self._client = client

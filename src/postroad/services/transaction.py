@@ -83,11 +83,12 @@ class Transaction:
         assert intake is not None
         recipients = tuple(self.recipients)
         body = sender.body
-        if body is BodyType.SEVEN_BIT and intake.eight_bit:
+        if intake.eight_bit and body is BodyType.SEVEN_BIT:
             body = BodyType.EIGHT_BIT_MIME
         path = sender.reverse_path
         release_at = release_of(sender, at)
-        keys = [intake.queue_id, *(each.forward_path.key() for each in recipients)]
+        keys: list[str] = [intake.queue_id]
+        keys += [each.forward_path.key() for each in recipients]
         if path is not None:
             keys.append(path.key())
         if intake.message_id:
@@ -103,8 +104,13 @@ class Transaction:
             verdicts=(*self.verdicts, *verdicts),
         )
         expansion = expand(recipients, lead_of)
-        keys += (end.key() for each in expansion.followed for end in each.to)
-        facts: tuple[Fact, ...] = (received, *expanded_facts(expansion, at))
+        facts: tuple[Fact, ...] = (received,)
+        given: tuple[Mailbox, ...] = ()
+        if expansion.followed:
+            keys += [end.key() for each in expansion.followed for end in each.to]
+            keys = list(dict.fromkeys(keys))
+            facts += expanded_facts(expansion, at)
+            given = tuple([each.forward_path for each in recipients])
         return NewMessage(
             queue_id=intake.queue_id,
             envelope=Envelope(
@@ -119,12 +125,12 @@ class Transaction:
                 release_at,
                 sender.priority or 0,
                 sender.way,
-                given=tuple([each.forward_path for each in recipients]) if expansion.followed else (),
+                given,
             ),
             content=content,
             groups=routing(expansion.recipients),
             queued_at=at,
-            story=Entry(intake.queue_id, tuple(dict.fromkeys(keys)) if expansion.followed else tuple(keys), facts),
+            story=Entry(intake.queue_id, tuple(keys), facts),
             due_at=release_at,
         )
 

@@ -31,7 +31,7 @@ class Mailbox(msgspec.Struct, frozen=True, array_like=True, order=True):
     def __str__(self) -> str:
         """The spelling for the wire: quoted only where the grammar asks for it."""
         local = self.local_part
-        if not _DOT_STRING.fullmatch(local):
+        if not (local.isalnum() or _DOT_STRING.fullmatch(local)):
             local = '"' + local.replace("\\", "\\\\").replace('"', '\\"') + '"'
         return f"{local}@{self.domain}" if self.domain else local
 

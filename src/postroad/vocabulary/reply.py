@@ -29,13 +29,15 @@ class Reply:
             raise ValueError(f"reply code {self.code} is outside RFC 5321 section 4.2")
         if not self.lines:
             raise ValueError("a reply has at least one line")
-        if not all(line.isascii() and line.replace("\t", " ").isprintable() for line in self.lines):
-            raise ValueError("a reply line is printable US-ASCII")
+        for line in self.lines:
+            if not (line.isascii() and (line.isprintable() or line.replace("\t", " ").isprintable())):
+                raise ValueError("a reply line is printable US-ASCII")
         if self.status is not None and self.status.class_ != self.code // 100:
             raise ValueError(f"status {self.status} contradicts code {self.code}")
         prefix = f"{self.status} " if self.status else ""
-        *head, last = (prefix + line for line in self.lines)
-        octets = "".join([*(f"{self.code}-{line}\r\n" for line in head), f"{self.code} {last}\r\n"])
+        octets = f"{self.code} {prefix}{self.lines[-1]}\r\n"
+        if len(self.lines) > 1:
+            octets = "".join([f"{self.code}-{prefix}{line}\r\n" for line in self.lines[:-1]]) + octets
         object.__setattr__(self, "wire", octets.encode("ascii"))
 
     @property

@@ -48,6 +48,9 @@ _KEPT_WHOLE = frozenset(
 )
 
 
+_MAIL = Way.MAIL
+
+
 class AuthAsked(NamedTuple):
     mechanism: str
     initial: bytes | None
@@ -112,7 +115,8 @@ def parse_mail(
         raise SyntaxRefused(replies.SYNTAX_OF_WAY[way])
     inner, rest = _split(argument[5:], "5.1.7")
     if not rest:
-        return SenderGiven(_reverse_path(inner, False), way=way)
+        path = _reverse_path(inner, False)
+        return SenderGiven(path) if way is _MAIL else SenderGiven(path, way=way)
     size: int | None = None
     body, smtputf8, ret, envid = BodyType.SEVEN_BIT, False, "", ""
     auth: str | None = None

@@ -74,6 +74,8 @@ def parse_mailbox(octets: bytes, *, smtputf8: bool = False) -> Mailbox:
 
 def is_dot_string(local: bytes) -> bool:
     """Dot-string = Atom *("." Atom), and short enough. US-ASCII alone; other letters take the slower way."""
+    if local.isalnum():
+        return len(local) <= LOCAL_PART_BYTES
     return (
         0 < len(local) <= LOCAL_PART_BYTES
         and not local.translate(None, _DOT_STRING)

@@ -14,6 +14,7 @@ transitions.py what may come when. Choices of ours:
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from postroad.vocabulary.envelope import Way
 from postroad.vocabulary.limits import (
@@ -62,12 +63,7 @@ _MAIL, _RCPT, _QUIT = Verb.MAIL, Verb.RCPT, Verb.QUIT
 _BRING_MAIL = (Verb.RCPT, Verb.DATA, Verb.BDAT)
 """These count as commands that bring no mail only where they are refused; MAIL, until the message is taken."""
 _NEED_DATA, _NEED_ANSWER = Wait.NEED_DATA, Wait.NEED_ANSWER
-_CREDENTIALS = (CredentialsGiven, SecretAsked, ProofGiven)
-_OWN_WORDS: dict[type, Reply] = {
-    SenderGiven: replies.SENDER_OK,
-    RecipientGiven: replies.RECIPIENT_OK,
-    ContentAsked: replies.GO_AHEAD,
-}
+_TOO_LONG = LineFault.TOO_LONG
 
 
 class ServerSession(ServerContent):
@@ -84,15 +80,16 @@ class ServerSession(ServerContent):
             self._lines.append(data)
 
     def next_event(self) -> ServerEvent | Wait:
+        events, lines = self._events, self._lines
         while True:
-            if self._events:
-                return self._events.popleft()
+            if events:
+                return events.popleft()
             if self._question is not None:
                 return _NEED_ANSWER
             phase = self._phase
             if phase is _CLOSED:
                 return Wait.CLOSED
-            if not len(self._lines) or phase is _HELD:
+            if not lines or phase is _HELD:
                 if self._ended:
                     self._close("the client closed the connection")
                     continue
@@ -116,26 +113,16 @@ class ServerSession(ServerContent):
         question = self._question
         assert question is not None, "no question is open"
         self._question = None
-        kind = type(question)
-        if kind in _OWN_WORDS:
-            self._answer_step(question, _OWN_WORDS[kind] if given is None else given)  # type: ignore[arg-type]
-        elif kind is ContentEnded:
-            assert given is not None, "the end of the content wants a reply"
-            self._end_transaction(given)
-        elif isinstance(question, Greeted):
-            self._answer_greeting(question, given)
-        elif isinstance(question, _CREDENTIALS):
-            self._answer_credentials(given)
-        elif isinstance(question, TurnAsked):
-            self._answer_turn(question, given)
-        elif isinstance(question, ClientReplaced):
-            self._answer_replaced(question, given)
+        answer = _ANSWERS.get(type(question))
+        if answer is not None:
+            answer(self, question, given)
         else:
             assert given is not None, f"{question} wants a reply"
             self._out.append(given.wire)
         if given is not None and given.code == 421:
             self._close("closed by a 421")
-        self._obey_closing()
+        if self._closing is not None:
+            self._obey_closing()
 
     def timed_out(self) -> None:
         """Patience has run out (RFC 5321 section 4.5.3.2.7). While our own answer is owed nothing happens."""
@@ -156,13 +143,8 @@ class ServerSession(ServerContent):
         line = self._lines.take_line(AUTH_LINE_BYTES if responding else COMMAND_LINE_BYTES)
         if line is None:
             return False
-        if line is LineFault.TOO_LONG:
-            if responding:
-                self._auth_failed(replies.AUTH_LINE_TOO_LONG)
-            else:
-                self._refuse("", replies.LINE_TOO_LONG)
-        elif line is LineFault.ENDLESS:
-            self._refuse("", replies.ENDLESS_LINE, close=True)
+        if isinstance(line, LineFault):
+            self._take_faulty_line(line, responding)
         elif responding:
             self._take_response(line)
         else:
@@ -172,6 +154,14 @@ class ServerSession(ServerContent):
                 self._refuse(kept_of(line), refused.reply)
         return True
 
+    def _take_faulty_line(self, fault: LineFault, responding: bool) -> None:
+        if fault is not _TOO_LONG:
+            self._refuse("", replies.ENDLESS_LINE, close=True)
+        elif responding:
+            self._auth_failed(replies.AUTH_LINE_TOO_LONG)
+        else:
+            self._refuse("", replies.LINE_TOO_LONG)
+
     def _take_command(self, line: bytes) -> None:
         if b"\n" in line or b"\r" in line:
             raise SyntaxRefused(replies.BARE_NEWLINE_IN_COMMAND)
@@ -179,8 +169,7 @@ class ServerSession(ServerContent):
         if verb is None:
             self._take_unknown(word)
             return
-        phase = self._phase
-        if (phase, verb) not in TRANSITIONS:
+        if (self._phase, verb) not in TRANSITIONS:
             self._take_misplaced(verb, argument)
             return
         self._data_refused = False
@@ -279,26 +268,45 @@ class ServerSession(ServerContent):
         else:
             self._ask(recipient)
 
-    def _answer_step(self, question: RecipientGiven | SenderGiven | ContentAsked, given: Reply) -> None:
-        if type(question) is RecipientGiven:
-            transaction = self._transaction
-            assert transaction is not None
-            if given.code < 300:
-                self._transaction = Transaction(transaction.sender, transaction.recipients + 1)
-            else:
-                self._idle_commands += 1
-            self._move(_RCPT, given)
-        elif type(question) is SenderGiven:
-            if given.code < 300:
-                self._transaction = Transaction(question)
-            self._move(_MAIL, given)
+    def _answer_sender(self, question: SenderGiven, given: Reply | None) -> None:
+        if given is None:
+            given = replies.SENDER_OK
+        if given.code < 300:
+            self._transaction = Transaction(question)
+        self._move(_MAIL, given)
+
+    def _answer_recipient(self, question: RecipientGiven, given: Reply | None) -> None:
+        transaction = self._transaction
+        assert transaction is not None
+        if given is None:
+            given = replies.RECIPIENT_OK
+        if given.code < 300:
+            self._transaction = Transaction(transaction.sender, transaction.recipients + 1)
         else:
-            assert isinstance(question, ContentAsked)
-            self._answer_content(question, given)
+            self._idle_commands += 1
+        self._move(_RCPT, given)
+
+    def _answer_end(self, question: ContentEnded, given: Reply | None) -> None:
+        assert given is not None, "the end of the content wants a reply"
+        self._end_transaction(given)
 
 
 _AFTER_MAIL = (Verb.RCPT, Verb.DATA, Verb.BDAT)
 _OF_OTHER_PROTOCOL = {Verb.HELO: replies.LHLO_ONLY, Verb.EHLO: replies.LHLO_ONLY, Verb.LHLO: replies.NOT_LMTP}
+
+_ANSWERS: dict[type, Callable[[ServerSession, Any, Reply | None], None]] = {
+    SenderGiven: ServerSession._answer_sender,
+    RecipientGiven: ServerSession._answer_recipient,
+    ContentAsked: ServerSession._answer_content,
+    ContentEnded: ServerSession._answer_end,
+    Greeted: ServerSession._answer_greeting,
+    CredentialsGiven: ServerSession._answer_credentials,
+    SecretAsked: ServerSession._answer_credentials,
+    ProofGiven: ServerSession._answer_credentials,
+    TurnAsked: ServerSession._answer_turn,
+    ClientReplaced: ServerSession._answer_replaced,
+}
+"""The questions that can be accepted in the session's own words, or whose answers move it."""
 
 _COMMANDS: dict[Verb, Callable[[ServerSession, bytes], None]] = {
     Verb.HELO: ServerSession._take_helo,

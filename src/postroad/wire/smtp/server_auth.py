@@ -51,7 +51,7 @@ class ServerAuth(ServerBeginning):
         self._advance(sasl_server.give_secret(self._exchange, secret, fake_salt, self._around()))
         self._obey_closing()
 
-    def _answer_credentials(self, given: Reply | None) -> None:
+    def _answer_credentials(self, question: CredentialsGiven | SecretAsked | ProofGiven, given: Reply | None) -> None:
         assert given is not None, "credentials are right or wrong"
         assert given.code >= 400, "say `authenticated` to accept"
         self._exchange = None

@@ -13,7 +13,9 @@ from postroad.wire.smtp.events import Greeted
 from postroad.wire.smtp.parameters import SyntaxRefused
 from postroad.wire.smtp.server_core import ServerCore
 from postroad.wire.smtp.server_profile import ehlo_until
-from postroad.wire.smtp.transitions import Phase, Verb, next_phase
+from postroad.wire.smtp.transitions import GREETING_VERBS, Phase, Verb, next_phase
+
+_VERBS: dict[str, Verb] = {verb.value: verb for verb in GREETING_VERBS}
 
 
 class ServerBeginning(ServerCore):
@@ -46,7 +48,7 @@ class ServerBeginning(ServerCore):
             if profile.future_release_max_s is not None:
                 assert self._began_at is not None, "a session that offers FUTURERELEASE is told when it began"
                 accepted = ehlo_until(profile, accepted, self._began_at)
-        self._move(Verb(question.verb), accepted)
+        self._move(_VERBS[question.verb], accepted)
 
     def _take_helo(self, argument: bytes) -> None:
         if self._profile.lmtp:

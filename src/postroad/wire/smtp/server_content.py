@@ -50,7 +50,9 @@ class ServerContent(ServerRarer):
         else:
             self._ask(_CONTENT_ASKED)
 
-    def _answer_content(self, question: ContentAsked, given: Reply) -> None:
+    def _answer_content(self, question: ContentAsked, given: Reply | None) -> None:
+        if given is None:
+            given = replies.GO_AHEAD
         if question.by_chunks:
             self._answer_chunks(given)
             return
