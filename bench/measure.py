@@ -61,11 +61,13 @@ class Measurement:
 
 def measure(name: str, way: Way, messages: int, sessions: int) -> Measurement:
     """Raises AssertionError if mail is missing or double, TimeoutError if it does not get where it should."""
+    entry = ENTRIES[name]
     with ExitStack() as stack:
         costs = stack.enter_context(group())
-        next_hop = stack.enter_context(sink()) if way.relay else None
+        next_hop = stack.enter_context(sink()) if way.relay or not entry.holds else None
+        stack.enter_context(entry.beside())
         with costs.joined():
-            server = stack.enter_context(ENTRIES[name].start(Duty(next_hop.port if next_hop else None, sessions)))
+            server = stack.enter_context(entry.start(Duty(next_hop.port if next_hop else None, sessions)))
         costs.watch(server.pid)
         # It starts its processes and opens its files; and counting is shown to be exact before it is relied upon.
         drive(server.port, _WARM_UP, _WARM_UP_SESSIONS, way)
@@ -73,7 +75,7 @@ def measure(name: str, way: Way, messages: int, sessions: int) -> Measurement:
         cpu, tool, begin = costs.cpu_s(), _tool_s(next_hop), time.monotonic()
         drive(server.port, messages, sessions, way)
         took = time.monotonic() - begin
-        if next_hop is not None:
+        if way.relay and next_hop is not None:
             wait_until(lambda: next_hop.count() >= _WARM_UP + messages, f"all messages of {name} at the sink")
             took = time.monotonic() - begin
         await_all(server, next_hop, _WARM_UP + messages, name)

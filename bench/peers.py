@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.chasquid import names, running_chasquid
 from bench.contestants import Contestant, postroad, sink
 from tests.support.exim import Exim
 from tests.support.opensmtpd import OpenSmtpd
@@ -29,6 +30,7 @@ _PLACES = os.pathsep.join(
         "/usr/local/sbin:/usr/sbin:/sbin",
         str(_ROOT / ".peers/exim4/usr/sbin"),
         str(_ROOT / ".peers/opensmtpd/usr/sbin"),
+        str(_ROOT / ".peers/chasquid/usr/bin"),
     ]
 )
 
@@ -184,6 +186,24 @@ def _no_opensmtpd() -> str:
     return "" if os.geteuid() == 0 else "opensmtpd needs root to start"
 
 
+# ---- chasquid --------------------------------------------------------------------------------------
+
+
+def chasquid(duty: Duty) -> AbstractContextManager[Contestant]:
+    program = _program("chasquid")
+    assert program is not None
+    assert duty.next_hop is not None
+    return running_chasquid(program, duty.next_hop)
+
+
+def _no_chasquid() -> str:
+    if _program("chasquid") is None:
+        return "chasquid is not installed"
+    if _program("nsd") is None:
+        return "chasquid needs a name server, and nsd is not installed"
+    return "" if os.geteuid() == 0 else "chasquid needs root, to be told of a name server at port 53"
+
+
 # ---- aiosmtpd, smtp-sink ---------------------------------------------------------------------------
 
 
@@ -224,6 +244,10 @@ class Entry:
     start: Callable[[Duty], AbstractContextManager[Contestant]]
     configuration: str
     relays: bool = True
+    holds: bool = True
+    """It can be told to keep what it accepts; else it hands on at once, and what it hands on is counted."""
+    beside: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext
+    """What it needs and is no part of it."""
     missing: Callable[[], str] = str
     """Why it cannot take part here; empty if it can."""
 
@@ -256,6 +280,15 @@ ENTRIES = {
         "100000; accept: its next hop does not listen; relay: by host; it asks a name server about each "
         "client, and cannot be told not to",
         missing=_no_opensmtpd,
+    ),
+    "chasquid": Entry(
+        chasquid,
+        "Debian's, no fsync, and none can be put in (it calls the kernel itself); an alias sends all on, by MX, names "
+        "from NSD; accept: the same, as it holds 200 messages at most; each message is asked SPF for, and has a "
+        "connection of its own out",
+        holds=False,
+        beside=names,
+        missing=_no_chasquid,
     ),
     "aiosmtpd": Entry(
         aiosmtpd,

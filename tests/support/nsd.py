@@ -28,6 +28,8 @@ server:
     zonelistfile: "{folder}/zones.list"
     pidfile: "{folder}/nsd.pid"
     verbosity: 1
+    # Else it leaves what is more than 200 a second unanswered.
+    rrl-ratelimit: 0
 remote-control:
     control-enable: no
 """
