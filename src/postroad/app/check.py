@@ -23,6 +23,7 @@ from postroad.app.folder import server_pid
 from postroad.app.identity import ROOT
 from postroad.contracts.directory import DomainKind
 from postroad.contracts.errors import DnsTemporary, StoreUnavailable
+from postroad.services.operations.performer import PlainObject
 from postroad.storage.sqlite.directory_store import SqliteDirectory
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.endpoint import Endpoint
@@ -59,6 +60,10 @@ def check(configuration: Configuration) -> list[Finding]:
         *_dns(configuration),
         *_holds(configuration),
     ]
+
+
+def plain(findings: list[Finding]) -> list[PlainObject]:
+    return [{"what": each.what, "ok": each.ok, "finding": each.finding, "cure": each.cure} for each in findings]
 
 
 def _hostname(configuration: Configuration) -> Iterator[Finding]:

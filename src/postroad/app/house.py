@@ -97,12 +97,15 @@ class TheHouse:
         return initialise(folder, domain, hostname, password)
 
     def check(self) -> list[PlainObject]:
-        from postroad.app.check import check
+        from postroad.app.check import check, plain
 
-        return [
-            {"what": finding.what, "ok": finding.ok, "finding": finding.finding, "cure": finding.cure}
-            for finding in check(self.configuration)
-        ]
+        return plain(check(self.configuration))
+
+    def deep_check(self, progress: Callable[[int, int, str], None]) -> list[PlainObject]:
+        from postroad.app.check import plain
+        from postroad.app.deep_check import deep_check
+
+        return plain(deep_check(self.configuration, progress))
 
     def effective(self, *, defaults: bool) -> list[PlainObject]:
         from postroad.app.effective import DEFAULT, effective

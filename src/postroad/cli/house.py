@@ -40,6 +40,10 @@ class House(Protocol):
         """{"what", "ok", "finding", "cure"} each."""
         ...
 
+    def deep_check(self, progress: Callable[[int, int, str], None]) -> list[PlainObject]:
+        """The same of every database and all content. `progress` is told how many of how many, and which is next."""
+        ...
+
     def effective(self, *, defaults: bool) -> list[PlainObject]:
         """{"key", "value", "source"} each."""
         ...

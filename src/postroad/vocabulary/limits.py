@@ -869,3 +869,10 @@ IMPORT_PROBLEMS_TOLD = 100
 """Messages that could not be taken, each with the reason; the rest are counted."""
 FOLDER_NAME_CHARACTERS = 200
 """Of the name of a folder in a mailbox, those above it included."""
+
+# ---- The deep check ------------------------------------------------------------------------------
+
+CHECK_IN_FLIGHT_S = 3600.0
+"""Content that was touched within this time may still get its row: as long as a session may last between messages."""
+CHECK_COMPLAINTS = 50
+"""Told of each database; the rest are counted."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from postroad.cli.house import House
-from postroad.cli.output import json_option, say_json, show
+from postroad.cli.output import json_option, safe, say_json, show
+from postroad.cli.progress import Bar
 from postroad.cli.story import told
 from postroad.services.operations.performer import OperationFailed
 
@@ -41,19 +42,25 @@ def serve(house: House, single_process: bool, development: Path | None, debug: b
 
 
 @click.command()
+@click.option("--deep", is_flag=True, help="Read every database, and compare rows and content files.")
 @json_option
 @click.pass_obj
-def check(house: House, as_json: bool) -> None:
+def check(house: House, deep: bool, as_json: bool) -> None:
     """Check the configuration, files, ports and certificate: what to fix, line by line.
 
-    Exit status 1 if there is anything to fix."""
+    With --deep also whether every database is sound, every message has its content and all content its message: that
+    reads everything, changes nothing, and may be done while the server runs. Exit status 1 if there is anything to
+    fix."""
     findings = house.check()
+    if deep:
+        with Bar(quiet=as_json) as bar:
+            findings += house.deep_check(bar.show)
     for finding in findings:
         if as_json:
             say_json(finding)
             continue
         click.secho("ok  " if finding["ok"] else "FIX ", fg="green" if finding["ok"] else "red", nl=False)
-        click.echo(f"{finding['what']}: {finding['finding']}")
+        click.echo(safe(f"{finding['what']}: {finding['finding']}"))
         if not finding["ok"] and finding["cure"]:
             click.echo(f"      {finding['cure']}")
     if not all(finding["ok"] for finding in findings):
