@@ -2,6 +2,7 @@
 
 accept, accept-reused, relay, relay-reused, accept-1mib: mail that is held, or handed on, over a connection each or over
 connections that are used again; the last in MB/s of messages of 1 MiB.
+mailbox, mailbox-many, mailbox-crowd, mailbox-large: by LMTP into mailboxes, by POP3 out of them; see bench/mailbox.py.
 accept-policy, accept-tls: what the rules about clients, and TLS, cost. idle, loris, garbage: see bench/hostile.py.
 """
 
@@ -10,9 +11,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
-from bench import backlog, hostile, policy, tables
+from bench import backlog, hostile, keepers, mailbox, policy, tables
 from bench.measure import WAYS, interleaved
 from bench.peers import ENTRIES
 from postroad.app.bench_machine import fdatasyncs_per_second
@@ -26,8 +27,12 @@ _OTHERS: dict[str, Callable[[], None]] = {
     "loris": hostile.loris,
     "garbage": hostile.garbage,
     "backlog": backlog.backlog,
+    "mailbox-many": mailbox.many,
+    "mailbox-crowd": mailbox.crowd,
+    "mailbox-large": mailbox.large,
 }
-_ALL = (*WAYS, *_POLICY, *_OTHERS)
+_MAILBOX = "mailbox"
+_ALL = (*WAYS, *_POLICY, _MAILBOX, *_OTHERS)
 
 
 def main() -> int:
@@ -41,6 +46,11 @@ def main() -> int:
         elif way in _POLICY:
             rows.append(_POLICY[way](options.rounds, options.messages))
             print(tables.text(rows[-1]), flush=True)
+        elif way == _MAILBOX:
+            for sessions in options.sessions:
+                for found_row in mailbox.deliver_and_fetch(options.rounds, options.messages, sessions):
+                    rows.append(found_row)
+                    print(tables.text(found_row), flush=True)
         else:
             for sessions in options.sessions:
                 messages = max(sessions, options.messages // WAYS[way].share)
@@ -49,7 +59,7 @@ def main() -> int:
                 print(tables.text(rows[-1]), flush=True)
     if options.markdown and rows:
         print(tables.markdown(rows))
-        print("\n".join(f"- {name}: {ENTRIES[name].configuration}." for name in names))
+        print("\n".join(f"- {line}." for line in _configurations(options.ways or _ALL, names)))
     return 0
 
 
@@ -89,13 +99,20 @@ def _say_what_is_measured(options: argparse.Namespace, names: list[str]) -> None
     sessions = " and ".join(map(str, options.sessions))
     print(f"{options.messages} messages of 4096 octets, {sessions} sessions, {options.rounds} rounds in turns")
     print("client look-ups off, no TLS, durable before the 250; every accepted message is counted at the end")
-    for name in names:
-        print(f"  {name}: {ENTRIES[name].configuration}")
+    for line in _configurations(options.ways or _ALL, names):
+        print(f"  {line}")
     print(
         f"this machine: {os.cpu_count()} cores, {fdatasyncs_per_second():,.0f} fdatasync/s of 4 KiB, other work: "
         f"load {os.getloadavg()[0]:.1f}\n",
         flush=True,
     )
+
+
+def _configurations(ways: Sequence[str], names: list[str]) -> Iterator[str]:
+    if any(way in WAYS for way in ways):
+        yield from (f"{name}: {ENTRIES[name].configuration}" for name in names)
+    if any(way.startswith(_MAILBOX) for way in ways):
+        yield from (f"{name}, mailboxes: {entry.configuration}" for name, entry in keepers.ENTRIES.items())
 
 
 if __name__ == "__main__":
