@@ -220,9 +220,9 @@ def _rows(connection: apsw.Connection, place: DatabasePlace, rows: Rows) -> Iter
 
 def _sizes(connection: apsw.Connection, place: DatabasePlace) -> Iterator[tuple[str, int]]:
     if place.store in CONTENT_SIZES:
-        rows: list[tuple[str | int, int]] = connection.execute(CONTENT_SIZES[place.store]).fetchall()
-        for name, size_bytes in rows:
-            yield (from_number(name) if isinstance(name, int) else name), size_bytes
+        for name, size_bytes in connection.execute(CONTENT_SIZES[place.store]).fetchall():
+            assert isinstance(size_bytes, int)
+            yield (from_number(name) if isinstance(name, int) else str(name)), size_bytes
 
 
 def _has_log(path: Path) -> bool:
