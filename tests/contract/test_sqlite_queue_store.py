@@ -14,6 +14,7 @@ from postroad.contracts.queue_store import QueueStore
 from postroad.simulation.virtual_loop import VirtualLoop
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from tests.contract import (
+    queue_age_contract,
     queue_content_contract,
     queue_keys_contract,
     queue_operations_contract,
@@ -28,6 +29,7 @@ CHECKS = (
     + queue_operations_contract.CHECKS
     + queue_orders_contract.CHECKS
     + queue_keys_contract.CHECKS
+    + queue_age_contract.CHECKS
 )
 
 

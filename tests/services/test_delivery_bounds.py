@@ -325,6 +325,39 @@ def test_a_clock_that_is_set_meanwhile_delays_a_retry_by_no_more_than_it_was_wro
     play(scene)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_a_clock_that_was_days_ahead_has_put_off_is_tried_when_the_schedule_can_want_it(
+    tmp_path: Path, restarted: bool
+) -> None:
+    async def scene() -> None:
+        retry = RetrySettings(waits=(timedelta(minutes=10),))
+        if restarted:
+            async with Town.open(tmp_path, retry=retry) as town:
+                town.silent.add("b.example")
+                town.clock._start += timedelta(days=30)
+                await town.send(ANN, "bob@b.example")
+                await town.settled(1)
+        async with Town.open(tmp_path, retry=retry) as town:
+            b = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            if not restarted:
+                town.silent.add("b.example")
+                town.clock._start += timedelta(days=30)
+                await town.send(ANN, "bob@b.example")
+                await town.settled(1)
+                town.clock._start -= timedelta(days=30)
+                town.silent.clear()
+            later = town.clock.now() + timedelta(days=4)
+            await town.send(ANN, "eve@b.example", after=timedelta(days=4), release_at=later)
+            began_s = asyncio.get_running_loop().time()
+            await b.arrived.wait()
+            assert asyncio.get_running_loop().time() - began_s < 660 + DUE_LOOK_S
+            assert b.recipients == ["bob@b.example"]
+            await town.queue_is_empty()
+            assert town.clock.now() >= later, "what its sender wants later stays as it is"
+
+    play(scene)
+
+
 def test_so_many_attempts_are_made_and_not_one_more(tmp_path: Path) -> None:
     async def scene() -> None:
         retry = RetrySettings(waits=(timedelta(seconds=1),), attempts_max=7)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from postroad.contracts.queue_store import QueueFilter
+from postroad.services import in_hand
 from postroad.services.offline import OfflineReason
 from postroad.simulation.weather import Weather
 from postroad.vocabulary.destination import Destination, DestinationKind
 from postroad.vocabulary.limits import OFFLINE_HOSTS, OFFLINE_PROBE_S
 from postroad.vocabulary.settings import RetrySettings
+from postroad.vocabulary.story import Acted
 from tests.services.houses import pass_time
 from tests.services.towns import ANN, Town, play
 from tests.support.peer import Peer
@@ -162,5 +165,110 @@ def test_a_wake_tries_at_once_whether_the_network_is_back(tmp_path: Path) -> Non
             town.delivery.wake()
             await town.settled(MANY - 1)
             assert asyncio.get_running_loop().time() - began_s < 5
+
+    play(scene)
+
+
+# ---- the end of patience -------------------------------------------------------------------------
+
+DAY_S = 86_400.0
+SHORT = RetrySettings(waits=(timedelta(minutes=5), timedelta(hours=4)), give_up_after=timedelta(days=2))
+
+
+def returned(mail: list[bytes]) -> int:
+    return sum(each.count(b"\r\nAction: failed\r\n") for each in mail)
+
+
+async def all_are_returned_in_time(town: Town, count: int, sent_s: float) -> None:
+    """Not a minute early, and not five seconds late."""
+    loop = asyncio.get_running_loop()
+    await pass_time(sent_s + 2 * DAY_S - 60 - loop.time())
+    assert returned(await town.mail_of("ann")) == 0
+    await pass_time(65)
+    assert returned(await town.mail_of("ann")) == count
+    assert await town.waiting() == []
+
+
+@pytest.mark.parametrize("how", ["ordered", "configured", "detected"])
+def test_what_could_not_be_tried_is_returned_when_its_time_is_over_and_not_later(tmp_path: Path, how: str) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, retry=SHORT, offline=how == "configured") as town:
+            internet(town)
+            storm(town, Weather(black_hole=True))
+            if how == "ordered":
+                town.delivery.set_offline(True)
+            await pass_time(1000)
+            await town.send(ANN, *(f"bob@d{number}.example" for number in range(MANY)))
+            if how == "detected":  # as anything that is tried: when the next attempt would be too late
+                await pass_time(2 * DAY_S + 5)
+                assert await town.waiting() == []
+            else:
+                await all_are_returned_in_time(town, MANY, 1000)
+            assert returned(await town.mail_of("ann")) == MANY
+            assert town.delivery.offline.words
+            told = b"".join(await town.mail_of("ann")).replace(b"\r\n", b" ").replace(b"  ", b" ")
+            assert b"Given up" in told
+            if how != "detected":
+                assert b"this server was off line" in told
+                assert b"Status: 4.4.7" in told
+
+    play(scene)
+
+
+def test_each_goes_back_at_its_own_time_and_what_is_held_does_not(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, retry=SHORT, offline=True) as town:
+            held = await town.send(ANN, "eve@b.example")
+            act = Acted(at=town.clock.now(), action="hold", by="")
+            await town.queue.hold(QueueFilter(queue_id=held), act, town.delivery.recall)
+            for _ in range(5):
+                await pass_time(3600)
+                await town.send(ANN, "bob@b.example")
+            for count in range(1, 6):
+                await pass_time(count * 3600 + 2 * DAY_S + 2 - asyncio.get_running_loop().time())
+                assert returned(await town.mail_of("ann")) == count
+            assert len(await town.waiting()) == 1
+            assert not town.errors
+
+    play(scene)
+
+
+def test_patience_with_what_was_to_wait_begins_when_it_was_released(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, retry=SHORT, offline=True) as town:
+            release_at = town.clock.now() + timedelta(days=3)
+            await town.send(ANN, "bob@b.example", after=timedelta(days=3), release_at=release_at)
+            await all_are_returned_in_time(town, 1, 3 * DAY_S)
+
+    play(scene)
+
+
+def test_mail_for_a_paused_destination_has_one_attempt_left_when_it_is_let_go(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with Town.open(tmp_path, retry=SHORT) as town:
+            c = town.peer("mx.c.example", "203.0.113.3", domain="c.example")
+            town.delivery.set_paused(frozenset({Destination(DestinationKind.DOMAIN, "c.example")}))
+            await town.send(ANN, "eve@c.example")
+            await pass_time(3 * DAY_S)
+            assert len(await town.waiting()) == 1
+            town.delivery.set_paused(frozenset())
+            await town.queue_is_empty()
+            assert c.recipients == ["eve@c.example"]
+
+    play(scene)
+
+
+def test_a_crowd_whose_time_is_over_at_once_is_returned_in_portions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_hand, "GROUPS_IN_MEMORY", 20)
+
+    async def scene() -> None:
+        async with Town.open(tmp_path, retry=SHORT, offline=True) as town:
+            for number in range(150):
+                await town.send(ANN, f"bob@d{number}.example")
+            await pass_time(2 * DAY_S + 60)
+            assert returned(await town.mail_of("ann")) == 150
+            assert await town.waiting() == []
 
     play(scene)

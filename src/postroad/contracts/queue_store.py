@@ -203,6 +203,15 @@ class Claim(msgspec.Struct, frozen=True):
     after: Cursor | None
 
 
+class OldWork(msgspec.Struct, frozen=True):
+    """A page of groups that have waited for long; `after` is where the next page begins, None at the end.
+    `next_queued_at` is when the oldest was queued of those that are younger, None when there is none."""
+
+    works: tuple[Work, ...]
+    after: Cursor | None
+    next_queued_at: datetime | None
+
+
 class QueueStore(Protocol):
     @property
     def shard(self) -> int: ...
@@ -263,6 +272,19 @@ class QueueStore(Protocol):
     async def next_due_at(self) -> datetime | None:
         """When the next group is due that `take_due` was not yet asked for (after the `now` it was last given, or
         made due since then); None when there is none."""
+        ...
+
+    async def take_old(
+        self, now: datetime, queued_before: datetime, taken: Callable[[QueueId, Destination], bool], after: Cursor
+    ) -> OldWork:
+        """Groups of the oldest messages, by time of arrival: due at or before `now`, not held, of messages that came
+        at or before `queued_before` (a message whose id was given out while the clock was ahead comes later). For the
+        rest as `take_due`. Raises StoreUnavailable."""
+        ...
+
+    async def bring_forward(self, latest: datetime) -> int:
+        """Groups that are due later than `latest`, although their sender has not asked for it (RFC 4865), are due
+        then: the clock was wrong when that was written. Returns how many. Raises StoreUnavailable."""
         ...
 
     async def content(self, queue_id: QueueId) -> StoredContent:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from postroad.vocabulary.settings import RetrySettings
+
+_JITTER = 10
+"""Up to one part in so many of a wait is added to it."""
+
+
+def longest_wait(retry: RetrySettings) -> timedelta:
+    """No attempt is ever due later than this after the one before it."""
+    return max(retry.waits) * (1 + 1 / _JITTER)
 
 
 def next_attempt_at(
@@ -33,5 +41,5 @@ def next_attempt_at(
     if attempts >= retry.attempts_max:
         return None
     wait = retry.waits[min(attempts, len(retry.waits)) - 1]
-    due_at = now + wait * (1 + jitter / 10)
+    due_at = now + wait * (1 + jitter / _JITTER)
     return due_at if due_at - queued_at < retry.give_up_after else None

@@ -73,6 +73,7 @@ class Delivery:
             clock=world.clock,
             in_hand=self._in_hand,
             offline=self._offline,
+            retry=plan.retry,
             found=self._after_the_journal,
             errors=errors,
         )
@@ -107,6 +108,7 @@ class Delivery:
             destination, recipients = group.destination, group.recipients
             if self._refill.is_put_off(destination):
                 if not (destination not in self._refill.paused and self._offline.is_time_for(fresh=True)):
+                    self._refill.note_put_off(message.queued_at)
                     continue
                 self._offline.begin_probe(destination)
             key = (message.queue_id, destination)

@@ -29,12 +29,13 @@ from postroad.services.notifications import Notifications, Routing
 from postroad.services.offline import Offline
 from postroad.services.paces import Paces
 from postroad.services.parcel import Parcel
+from postroad.services.patience import began_at, give_up, gives_up_at
 from postroad.services.quotas import Quotas
 from postroad.services.relay import Relay
 from postroad.services.relay_parts import Listener, Surroundings
 from postroad.services.settling import Settled, Settling
 from postroad.services.sweep_on_demand import SweepOnDemand
-from postroad.vocabulary.destination import DestinationKind
+from postroad.vocabulary.destination import HERE, DestinationKind
 from postroad.vocabulary.limits import STOP_GRACE_S
 from postroad.vocabulary.settings import AccountLimits
 
@@ -182,6 +183,9 @@ class Outlets:
             parcel.outcomes.extend(returned(recipient, deliver_by) for recipient in parcel.unsent)
             parcel.unsent = ()
             self.settling.conclude(parcel)
+        elif self._offline.reason is not None and work.destination.kind not in HERE and self._is_over(work):
+            give_up(parcel, self._offline.words, self._world.clock.now())
+            self.settling.conclude(parcel)
         elif work.destination.kind is DestinationKind.MAILBOX:
             self.local.put(parcel)
         elif work.destination.kind is DestinationKind.HOLD:
@@ -211,14 +215,11 @@ class Outlets:
         """Whether one more failed attempt would be the end: that one is not to be made from memory."""
         if work.envelope.deliver_by is not None:
             return True
-        began_at = work.queued_at
-        if work.envelope.release_at is not None:
-            began_at = max(began_at, work.envelope.release_at)
-        now = self._world.clock.now()
-        due_at = next_attempt_at(
-            self._plan.retry, attempts=work.attempts + 1, queued_at=began_at, now=now, jitter=0.999
-        )
-        return due_at is None
+        retry, now, attempts = self._plan.retry, self._world.clock.now(), work.attempts + 1
+        return next_attempt_at(retry, attempts=attempts, queued_at=began_at(work), now=now, jitter=0.999) is None
+
+    def _is_over(self, work: Work) -> bool:
+        return self._world.clock.now() >= gives_up_at(work, self._plan.retry)
 
     async def drain(self) -> None:
         """Let what is under way come to its end, for as long as the grace lasts."""

@@ -8,18 +8,22 @@ refill.note_due(at)     something will be due then
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from postroad.contracts.clock import Clock
 from postroad.contracts.queue_store import QueueStore, Work
+from postroad.rules.retry import longest_wait
+from postroad.services.clock_step import ClockStep
 from postroad.services.in_hand import InHand
 from postroad.services.lanes import Errors
 from postroad.services.offline import Offline
 from postroad.services.parcel import GroupKey, Parcel, earliest
+from postroad.services.patience import Patience
 from postroad.vocabulary.destination import HERE, Destination
 from postroad.vocabulary.limits import DUE_LOOK_S, REFILL_RETRY_S
 from postroad.vocabulary.queue_id import QueueId
+from postroad.vocabulary.settings import RetrySettings
 
 
 class Refill:
@@ -32,6 +36,7 @@ class Refill:
         clock: Clock,
         in_hand: InHand,
         offline: Offline,
+        retry: RetrySettings,
         found: Callable[[Work], None],
         errors: Errors,
     ) -> None:
@@ -43,6 +48,9 @@ class Refill:
         self._offline = offline
         self._found = found
         self._errors = errors
+        self._longest_wait = longest_wait(retry)
+        self._clock_step = ClockStep(clock)
+        self._patience = Patience(queue=queue, clock=clock, retry=retry, in_hand=in_hand, over=found)
         self._next_due_at: datetime | None = None
         self._more_in_store = True
         self._let_go: set[GroupKey] | None = None
@@ -59,7 +67,13 @@ class Refill:
         """There is more in the store than there was room for."""
         self._more_in_store = True
 
+    def note_put_off(self, queued_at: datetime) -> None:
+        """A message that has come in is not tried now."""
+        if self._patience.note(queued_at):
+            self._wake.set()
+
     def note_due(self, due_at: datetime) -> None:
+        self._clock_step.watch()  # by a clock that is ahead just now this may be far off
         if self._next_due_at is None or due_at < self._next_due_at:
             self._next_due_at = due_at
             self._wake.set()
@@ -91,6 +105,15 @@ class Refill:
 
     async def _refill(self) -> None:
         """Take what is due, as far as there is room."""
+        if self._clock_step.is_unheeded:
+            latest = self._clock.now() + self._longest_wait
+            if not await self._succeeds(self._queue.bring_forward(latest), "looking for mail that is due too late"):
+                return
+            self._clock_step.is_unheeded = False
+        if self._offline.reason is not None and not await self._succeeds(
+            self._patience.look(), "looking for mail that is old"
+        ):
+            return
         if self._offline.is_time_for(fresh=False):
             taken = await self._take(1, self._is_no_probe, self._offline.probed() | self.paused)
             self._offline.begin_probe(taken[0].destination if taken else None)
@@ -111,9 +134,7 @@ class Refill:
             next_due_at = await self._queue.next_due_at()
         except Exception as error:
             # StoreUnavailable, or what nobody expected: delivery goes on either way.
-            self._errors("looking for mail that is due", error)
-            self._more_in_store = True
-            await self._sleep(REFILL_RETRY_S)
+            await self._failed("looking for mail that is due", error)
             return ()
         finally:
             let_go, self._let_go = self._let_go, None
@@ -131,11 +152,27 @@ class Refill:
         """What cannot show whether the network is back."""
         return (queue_id, destination) in self._in_hand or destination in self.paused or destination.kind in HERE
 
+    async def _succeeds(self, question: Awaitable[object], what: str) -> bool:
+        try:
+            await question
+        except Exception as error:
+            await self._failed(what, error)
+            return False
+        return True
+
+    async def _failed(self, what: str, error: Exception) -> None:
+        self._errors(what, error)
+        self._more_in_store = True
+        await self._sleep(REFILL_RETRY_S)
+
     # ---- resting -----------------------------------------------------------------------------------
 
     async def _rest(self) -> None:
         """Until there is reason to look into the store, and room."""
         while not self.is_stopping:
+            self._clock_step.watch()
+            if self._clock_step.is_unheeded:
+                return
             has_room = self._in_hand.has_room
             wait_s: float | None = None
             if has_room and self._more_in_store:
@@ -144,6 +181,11 @@ class Refill:
                 wait_s = (self._next_due_at - self._clock.now()).total_seconds()
                 if wait_s <= 0:
                     return
+            if self._offline.reason is not None and self._patience.next_at is not None:
+                over_in_s = (self._patience.next_at - self._clock.now()).total_seconds()
+                if over_in_s <= 0:
+                    return
+                wait_s = over_in_s if wait_s is None else min(wait_s, over_in_s)
             if self._offline.is_cut_off:
                 probe_in_s = self._offline.probe_in_s
                 if probe_in_s <= 0:

@@ -271,6 +271,12 @@ REFILL_RETRY_S = 5.0
 DUE_LOOK_S = 300.0
 """Longest sleep of the scheduler while something is to be tried later: the clock may be set meanwhile."""
 
+PATIENCE_LOOK_S = 1.0
+"""Shortest time between two looks at what has waited too long without being tried."""
+
+CLOCK_STEP_S = 60.0
+"""A clock that goes back by so much has been wrong; what it said is looked through."""
+
 SETTLE_WAIT_FIRST_S = 0.5
 SETTLE_WAIT_MAX_S = 60.0
 """Between two tries to write an outcome down while the store is unavailable; doubled each time up to this."""

@@ -53,6 +53,13 @@ def made_at(queue_id: str) -> datetime:
     return _EPOCH + timedelta(microseconds=to_number(queue_id) >> _SHARD_BITS)
 
 
+def last_number_of(at: datetime) -> int:
+    """The highest number of an id that was given out at this moment or before, by any shard."""
+    elapsed = at - _EPOCH
+    tick = (elapsed.days * 86_400 + elapsed.seconds) * 1_000_000 + elapsed.microseconds
+    return (tick + 1 << _SHARD_BITS) - 1
+
+
 class QueueIdSource:
     """Gives out the ids of one shard, none of them twice.
 

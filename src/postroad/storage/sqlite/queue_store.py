@@ -29,6 +29,7 @@ from postroad.storage.sqlite import queue_reads
 from postroad.storage.sqlite.commit import CommitEngine
 from postroad.storage.sqlite.database import DatabaseKind, make_folder, open_database, sql_folder, translating
 from postroad.storage.sqlite.moments import from_microseconds, to_microseconds
+from postroad.storage.sqlite.queue_by_age import QueueByAge
 from postroad.storage.sqlite.queue_content import (
     FileContent,
     FileSpool,
@@ -52,7 +53,7 @@ _IDS_AHEAD = int(QUEUE_IDS_AHEAD_S * 1_000_000) * SHARDS_MAX
 """As a distance between the numbers of queue ids, which count microseconds and shards."""
 
 
-class SqliteQueueStore(QueueForAdministrators):
+class SqliteQueueStore(QueueForAdministrators, QueueByAge):
     """See the contract. To be opened with `open`, on the loop it is used on."""
 
     def __init__(self, folder: Path, shard: int, clock_now: Callable[[], datetime], direct: bool, vfs: str | None):
