@@ -145,6 +145,32 @@ def test_a_million_chunks_for_nobody_end_after_a_few() -> None:
     assert conversation.closed
 
 
+@pytest.mark.parametrize("first", [b"BDAT 3\r\nx\ry", b"BDAT 900\r\n" + bytes(900)])
+def test_chunks_behind_one_that_ended_the_transaction_are_one_offence_with_it(first: bytes) -> None:
+    """A client that sends its chunks without waiting cannot know of the refusal yet."""
+    profile = msgspec.structs.replace(FULL, message_bytes=500)
+    conversation = Conversation(profile)
+    conversation.lines("EHLO x", *OPENING)
+    said = conversation.say(first + b"BDAT 1\r\nx" * 100 + b"BDAT 1 LAST\r\nx")
+    assert said.count(b"503 ") == 101
+    assert not conversation.closed
+    # The message is over with the last of them: whoever goes on has no excuse.
+    said = conversation.say(b"BDAT 1\r\nx" * 100)
+    assert conversation.closed
+
+
+def test_chunks_behind_a_refused_one_are_bounded() -> None:
+    profile = msgspec.structs.replace(FULL, message_bytes=500)
+    conversation = Conversation(profile)
+    conversation.lines("EHLO x", *OPENING)
+    said = conversation.say(b"BDAT 900\r\n" + bytes(900))
+    for _ in range(1000):
+        said = conversation.say(b"BDAT 1\r\nx" * 1000)
+        if conversation.closed:
+            break
+    assert said.endswith(b"421 4.7.0 Too many chunks in one message, closing\r\n")
+
+
 def test_the_two_ways_are_not_mixed() -> None:
     """13 d, e"""
     conversation = with_recipient()

@@ -173,6 +173,7 @@ class ServerSession(ServerContent):
             self._take_misplaced(verb, argument)
             return
         self._data_refused = False
+        self._chunks_refused = 0
         if verb not in _BRING_MAIL:
             self._idle_commands += 1
         if self._idle_commands > COMMANDS_WITHOUT_MAIL and verb is not _QUIT:

@@ -136,6 +136,8 @@ class ServerContent(ServerRarer):
     def _swallow(self, asked: ChunkAsked, refusal: Reply, *, is_ours: bool = True) -> None:
         """Read the octets of a chunk to throw them away; the refusal is said at their end (RFC 3030 section 2)."""
         after = Phase.READY if self._phase in _INSIDE else self._phase
+        if self._transaction is not None:
+            self._chunks_refused = 1
         self._drop(f"BDAT was refused: {refusal}")
         if asked.size_bytes > self._profile.message_bytes + CONTENT_OVERRUN_BYTES:
             self._refuse("BDAT", refusal, close=True)
@@ -168,10 +170,7 @@ class ServerContent(ServerRarer):
         assert chunk is not None
         if chunk.refusal is not None:
             self._phase = chunk.after
-            if chunk.is_ours:
-                self._refuse("BDAT", chunk.refusal)
-            else:
-                self._out.append(chunk.refusal.wire)
+            self._refuse_chunk(chunk.refusal, is_last=chunk.is_last, is_ours=chunk.is_ours)
             return
         reader = self._chunks
         assert reader is not None
@@ -188,12 +187,26 @@ class ServerContent(ServerRarer):
             self._out.append(b"250 2.0.0 %d octets received\r\n" % chunk.size)
             self._phase = next_phase(Phase.CHUNK, Verb.END_OF_CHUNK, 250)
 
+    def _refuse_chunk(self, refusal: Reply, *, is_last: bool, is_ours: bool) -> None:
+        """Chunks behind the one that ended a transaction were on their way before its refusal was: one offence is all
+        that they are."""
+        is_behind = self._chunks_refused > 1
+        if self._chunks_refused:
+            self._chunks_refused = 0 if is_last else self._chunks_refused + 1
+        if self._chunks_refused > CHUNKS_OF_MESSAGE:
+            self._refuse("BDAT", replies.TOO_MANY_CHUNKS, close=True)
+        elif is_ours:
+            self._refuse("BDAT", refusal, offence=not is_behind)
+        else:
+            self._out.append(refusal.wire)
+
     # ---- the end ---------------------------------------------------------------------------------
 
     def _fail(self, fault: Reply, *, is_last: bool = True) -> None:
         """The content cannot be taken; said once, or over LMTP once for each recipient."""
         transaction = self._transaction
         assert transaction is not None
+        self._chunks_refused = 0 if is_last else 2
         self._refuse("content", fault, offence=False)
         if self._phase is _CLOSED:
             return

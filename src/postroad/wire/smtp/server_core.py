@@ -39,6 +39,7 @@ class ServerCore:
         "_began_at",
         "_chunk",
         "_chunks",
+        "_chunks_refused",
         "_closing",
         "_content",
         "_data_refused",
@@ -86,6 +87,8 @@ class ServerCore:
         self._content: ContentReader | None = None
         self._chunks: ChunkReader | None = None
         self._chunk: Chunk | None = None
+        self._chunks_refused = 0
+        """Of the message whose transaction ended with one of them, and one more."""
         self._random = random_octets
         self._began_at = began_at
         self._data_refused = False
