@@ -1,7 +1,8 @@
 """Whether mail is sent out at all: the configuration, an order, or the state of the network may keep it here.
 
-While nothing is reachable no attempt is spent: what waits stays due, and one message after the other is used to see
-whether the network is back (`delivery.py`).
+While nothing is reachable no attempt is spent: what waits stays due, and some of it is used to see whether the network
+is back (`refill.py`): one message, half a minute later two for other destinations, then four. Where it was not us but
+many others who are dead, whoever is alive is found among them in minutes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from enum import StrEnum
 
 from postroad.rules.reachability import Reachability
 from postroad.vocabulary.destination import Destination
-from postroad.vocabulary.limits import OFFLINE_PROBE_FRESH_S, OFFLINE_PROBE_S, WAYS_REMEMBERED
+from postroad.vocabulary.limits import OFFLINE_PROBE_FRESH_S, OFFLINE_PROBE_S, OFFLINE_PROBES, WAYS_REMEMBERED
 
 
 class OfflineReason(StrEnum):
@@ -38,6 +39,7 @@ class Offline:
         self._answers = answers
         self._changed = changed
         self._probe_s = 0.0
+        self._probes = 1
         self._probed: set[Destination] = set()
 
     @property
@@ -76,6 +78,7 @@ class Offline:
     def missed(self, destination: Destination, began: int) -> None:
         """Nothing came back from any of its hosts, or from the name servers about them."""
         if self._reachability.missed(str(destination), began, self._answers()):
+            self._probes = 1
             self._probe_s = asyncio.get_running_loop().time() + OFFLINE_PROBE_S
             self._changed()
 
@@ -93,6 +96,11 @@ class Offline:
     def is_time_for(self, *, fresh: bool) -> bool:
         """Whether one message may be tried now. One that has just come in need not wait for the hour."""
         return self.is_cut_off and self.probe_in_s <= (OFFLINE_PROBE_S - OFFLINE_PROBE_FRESH_S if fresh else 0.0)
+
+    def next_round(self) -> int:
+        """How many destinations are to be tried this time, one message each."""
+        probes, self._probes = self._probes, min(2 * self._probes, OFFLINE_PROBES)
+        return probes
 
     def begin_probe(self, destination: Destination | None) -> None:
         """It is being tried with mail for this destination, or there is none to try it with."""

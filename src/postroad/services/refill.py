@@ -115,14 +115,20 @@ class Refill:
         ):
             return
         if self._offline.is_time_for(fresh=False):
-            taken = await self._take(1, self._is_no_probe, self._offline.probed() | self.paused)
-            self._offline.begin_probe(taken[0].destination if taken else None)
+            await self._probe()
         limit = self._in_hand.room
         if limit <= 0:
             return
         self._more_in_store = False
         taken = await self._take(limit, self._is_in_hand, self._in_hand.full() | self.paused)
         self._more_in_store = self._more_in_store or len(taken) == limit
+
+    async def _probe(self) -> None:
+        for _ in range(self._offline.next_round()):
+            taken = await self._take(1, self._is_no_probe, self._offline.probed() | self.paused)
+            self._offline.begin_probe(taken[0].destination if taken else None)
+            if not taken:
+                return
 
     async def _take(
         self, limit: int, is_passed_over: Callable[[QueueId, Destination], bool], without: frozenset[Destination]

@@ -234,7 +234,10 @@ OFFLINE_HOSTS = 5
 """Different hosts in a row that cannot be reached while nobody answers: then it is us who are cut off."""
 
 OFFLINE_PROBE_S = 30.0
-"""How often it is tried then whether the network is back; with one message."""
+"""How often it is tried then whether the network is back."""
+
+OFFLINE_PROBES = 32
+"""Destinations with which it is tried at once, at most; with one at first, and twice as many each time."""
 
 OFFLINE_PROBE_FRESH_S = 1.0
 """The same with a message that has just come in: it must not wait for long because some others are dead."""
