@@ -19,7 +19,7 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from pathlib import Path
 
-from postroad.app.assemble import Node, open_access, open_transport
+from postroad.app.assemble import Node, open_access
 from postroad.app.certificate import ensure_certificate
 from postroad.app.configuration import Configuration, parse
 from postroad.app.errors import CannotServe
@@ -29,6 +29,7 @@ from postroad.app.loop import run_in_loop
 from postroad.app.passwords import readable_password
 from postroad.app.speaking import Speaker
 from postroad.app.stores import open_operator
+from postroad.app.transport import open_transport
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.vocabulary import zone
 from postroad.world.dns_server import DnsServer

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from postroad import __version__
-from postroad.app.assemble import Node, open_access, open_transport
+from postroad.app.assemble import Node, open_access
 from postroad.app.configuration import Configuration, load
 from postroad.app.control import ControlServer
 from postroad.app.errors import CannotServe, ConfigurationError
@@ -18,6 +18,7 @@ from postroad.app.report import ServerReport
 from postroad.app.shards import all_shards
 from postroad.app.speaking import Speaker
 from postroad.app.spread import Spread
+from postroad.app.transport import open_transport
 from postroad.contracts.errors import StoreUnavailable
 from postroad.services.operations.performer import PlainObject
 from postroad.services.shared_limits import SharedLimits

@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from postroad.app.assemble import Node, open_access, open_transport
+from postroad.app.assemble import Node, open_access
 from postroad.app.borrowing import Borrowing
 from postroad.app.channel import ChannelBroken, answer, failure_line, line, read_line
 from postroad.app.configuration import Configuration, parse
@@ -24,6 +24,7 @@ from postroad.app.errors import TRY_AGAIN, CannotServe, ConfigurationError
 from postroad.app.identity import forbid_new_privileges
 from postroad.app.loop import run_in_loop
 from postroad.app.speaking import Speaker
+from postroad.app.transport import open_transport
 from postroad.contracts.errors import StoreUnavailable
 from postroad.services.operations.performer import PlainObject
 from postroad.vocabulary.limits import CONTROL_LINE_BYTES
