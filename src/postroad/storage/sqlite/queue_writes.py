@@ -28,9 +28,13 @@ from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.queue_id import QueueId, from_number, to_number
 
-_MESSAGES = ManyRows("INSERT INTO message (id, envelope, queued_at, size_bytes) VALUES ", "(?,?,?,?)")
-_CONTENTS = ManyRows("INSERT INTO content (id, octets) VALUES ", "(?,?)")
-_GROUPS = ManyRows("INSERT INTO recipient_group (message, destination, recipients, due_at) VALUES ", "(?,?,?,?)")
+_EXACT = 32
+"""As many rows as a batch commonly has: as many as there are busy sessions."""
+_MESSAGES = ManyRows("INSERT INTO message (id, envelope, queued_at, size_bytes) VALUES ", "(?,?,?,?)", exact=_EXACT)
+_CONTENTS = ManyRows("INSERT INTO content (id, octets) VALUES ", "(?,?)", exact=_EXACT)
+_GROUPS = ManyRows(
+    "INSERT INTO recipient_group (message, destination, recipients, due_at) VALUES ", "(?,?,?,?)", exact=_EXACT
+)
 _GROUPS_OVER = ManyRows("DELETE FROM recipient_group WHERE (message, destination) IN (VALUES ", "(?,?)", ")")
 _MESSAGES_OVER = ManyRows(
     "DELETE FROM message WHERE id IN (",
