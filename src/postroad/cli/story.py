@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from postroad.cli.output import safe, size
 from postroad.services.operations.performer import PlainObject
 
+_NAMED = 20
+"""Members of a list that are named in a line."""
 _DOORS = {
     "smtp": "from another server",
     "submission": "from a mail client (STARTTLS)",
@@ -84,7 +86,23 @@ def _moved(step: PlainObject) -> Iterator[str]:
 
 
 def _expanded(step: PlainObject) -> Iterator[str]:
+    if step.get("members"):
+        yield f"expanded: the {step['members']} members of the list {step['address']} get it"
+        yield f"by {', '.join(step['to'])}"
+        return
     yield f"{step['address']} leads to {', '.join(step['to'])}"
+
+
+def _distributed(step: PlainObject) -> Iterator[str]:
+    recipients = step["recipients"]
+    more = f" and {len(recipients) - _NAMED} more" if len(recipients) > _NAMED else ""
+    yield f"this takes {step['about']} to members of the list {step['list_']}, {size(step['size_bytes'])} octets"
+    yield f"from {step['reverse_path']} to {', '.join(recipients[:_NAMED])}{more}"
+
+
+def _list_answered(step: PlainObject) -> Iterator[str]:
+    yield f"this is what the list {step['list_']} answers to {step['about']}"
+    yield f"to {step['to']}"
 
 
 def _answered(step: PlainObject) -> Iterator[str]:
@@ -144,6 +162,8 @@ _TELLERS: dict[str, Callable[[PlainObject], Iterator[str]]] = {
     "attempted": _attempted,
     "moved": _moved,
     "expanded": _expanded,
+    "distributed": _distributed,
+    "list_answered": _list_answered,
     "answered": _answered,
     "fetched": _fetched,
     "read": _read,

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from postroad.contracts.mailing_lists import ListAddress, MailingLists
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.credentials import ScramKeys
 from postroad.vocabulary.standing_order import OrderKind, StandingOrder
@@ -79,7 +80,7 @@ class Alias(msgspec.Struct, frozen=True):
         return not self.address.local_part
 
 
-Found: TypeAlias = Account | Alias
+Found: TypeAlias = Account | Alias | ListAddress
 """Whom mail may belong to."""
 
 
@@ -100,6 +101,9 @@ class Directory(Protocol):
     """Lookups are answered from memory and notice changes by other processes within a second; they do
     not wait and may be called from the loop. Changes are durable when they return. All raise StoreUnavailable."""
 
+    @property
+    def lists(self) -> MailingLists: ...
+
     def domain(self, name: str) -> Domain | None: ...
 
     def account(self, address: Mailbox) -> Account | None:
@@ -108,10 +112,10 @@ class Directory(Protocol):
         ...
 
     def recipient(self, address: Mailbox) -> Found | None:
-        """What mail for `address` belongs to, without regard to case: in this order the account or alias of that name;
-        for `user+tag` those of `user` (RFC 5233); the catch-all of the domain; for postmaster and abuse of a local
-        domain (RFC 5321 section 4.5.1, RFC 2142 section 4), and for postmaster without a domain, the first account that
-        is not disabled. Where there is none of these abuse leads where postmaster does."""
+        """What mail for `address` belongs to, without regard to case: in this order the account, alias or list of that
+        name; for `user+tag` those of `user` (RFC 5233); the catch-all of the domain; for postmaster and abuse of a
+        local domain (RFC 5321 section 4.5.1, RFC 2142 section 4), and for postmaster without a domain, the first
+        account that is not disabled. Where there is none of these abuse leads where postmaster does."""
         ...
 
     def account_by_unix_user(self, name: str) -> Account | None: ...

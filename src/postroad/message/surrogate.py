@@ -40,6 +40,12 @@ class Surrogate(msgspec.Struct, frozen=True):
     edits: bytes
     growth_bytes: int
 
+    def behind(self, head: bytes) -> bytes:
+        """The edits where these octets, which need none themselves, stand before the message."""
+        return _PACKED.encode(
+            [(start + len(head), end + len(head), to) for start, end, to in _UNPACKED.decode(self.edits)]
+        )
+
 
 def plan_surrogate(content: bytes) -> Surrogate | None:
     """For a message in memory; None where it can be shown to everybody as it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from postroad.contracts.directory import Alias, Directory
+from postroad.contracts.mailing_lists import ListAddress, ListDuty
 from postroad.rules.expansion import Expansion, Lead, LeadOf
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.story import Expanded
@@ -17,6 +18,9 @@ def leads_in(directory: Directory) -> LeadOf:
         found = directory.recipient(address)
         if found is None:
             return None
+        if isinstance(found, ListAddress):
+            # A list is expanded where it is delivered to, with a reverse-path of its own; its owners are an alias.
+            return Lead(found.address, found.list_.responsible) if found.duty is ListDuty.OWNER else None
         if isinstance(found, Alias):
             return Lead(found.address, found.targets)
         # A disabled account takes no mail, and hands none on.

@@ -20,6 +20,7 @@ from postroad.message.surrogate import plan_surrogate
 from postroad.message.trace import return_path_field
 from postroad.rules.body_form import Ask
 from postroad.rules.quota import has_room, is_exempt
+from postroad.rules.verp import is_told_apart, reverse_path_of
 from postroad.services.answering import Answering, MailboxParts
 from postroad.services.conversion import Conversions
 from postroad.services.parcel import Parcel
@@ -73,7 +74,8 @@ class LocalDelivery(StoreLane):
             return
         content = parcel.content if parcel.converted is None else parcel.converted.content
         assert content is not None, "fetched before it is delivered"
-        head = return_path_field(work.envelope.reverse_path)
+        told_apart = work.envelope.verp and is_told_apart(work.envelope)
+        head = b"" if told_apart else return_path_field(work.envelope.reverse_path)
         octets = content if isinstance(content, bytes) else content.in_memory()
         if octets is not None:
             surrogate = None if octets.isascii() and head.isascii() else plan_surrogate(head + octets)
@@ -88,6 +90,8 @@ class LocalDelivery(StoreLane):
                 account = self._account_of(parcel, recipient)
                 if account is None:
                     continue
+                if told_apart:
+                    head = return_path_field(reverse_path_of(work.envelope, recipient))
                 delivery = Delivery(
                     account_id=account.id,
                     key=f"{work.queue_id}/{recipient.forward_path.key()}",
@@ -95,7 +99,7 @@ class LocalDelivery(StoreLane):
                     head=head,
                     content=content,
                     received_at=work.queued_at,
-                    surrogate=surrogate.edits if surrogate is not None else b"",
+                    surrogate=b"" if surrogate is None else surrogate.behind(head) if told_apart else surrogate.edits,
                     surrogate_growth=surrogate.growth_bytes if surrogate is not None else 0,
                 )
                 if self._quotas.of(account) and not is_exempt(recipient.forward_path):

@@ -23,6 +23,7 @@ from postroad.rules.replies import (
     outcome_of_lacking,
     wants_another_transaction,
 )
+from postroad.rules.verp import is_told_apart, reverse_path_of
 from postroad.services.conversion import Conversions
 from postroad.services.lanes import Sender, Tally, WorkSource
 from postroad.services.parcel import Parcel
@@ -187,8 +188,9 @@ class Transactions:
         if not isinstance(sending, Sending):
             self._prepare(parcel, sending)
             return False
-        recipients = parcel.unsent[: self._recipients_max]
-        parcel.unsent = parcel.unsent[self._recipients_max :]
+        at_once = 1 if envelope.verp and is_told_apart(envelope) else self._recipients_max
+        recipients = parcel.unsent[:at_once]
+        parcel.unsent = parcel.unsent[at_once:]
         parcel.next_hop_reports = self._reports
         parcel.next_hop_keeps_time = "DELIVERBY" in self._extensions
         if parcel.unsent:
@@ -197,7 +199,7 @@ class Transactions:
         self._begun += 1
         self._session.begin(
             OutgoingTransaction(
-                envelope.reverse_path,
+                envelope.reverse_path if not envelope.verp else reverse_path_of(envelope, recipients[0]),
                 recipients,
                 sending.size_bytes,
                 sending.body,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from postroad.contracts.directory import Account, Alias
+from postroad.contracts.mailing_lists import ListAddress
 from postroad.rules.client_policy import Finding
 from postroad.services.client_screen import ClientScreen
 from postroad.services.reception_parts import Desk
@@ -157,4 +158,6 @@ class SmtpClient:
         found = self._desk.directory.recipient(address)
         if isinstance(found, Alias):
             return any(target.key() == account.address.key() for target in found.targets)
+        if isinstance(found, ListAddress):
+            return account.address.key() in {owner.key() for owner in found.list_.owners}
         return found is not None and found.id == account.id

@@ -7,6 +7,7 @@ import asyncio
 
 from postroad.contracts.directory import Alias, DomainKind, Found
 from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.mailing_lists import ListAddress
 from postroad.rules import directory_requests, hold_requests
 from postroad.rules.acceptance import AccountState
 from postroad.rules.directory_requests import Asked, Listed
@@ -123,6 +124,8 @@ def _listed(found: Found | None) -> tuple[Listed, ...]:
         return ()
     if isinstance(found, Alias):
         return (Listed(found.address, "", AccountState.THERE, found.targets),)
+    if isinstance(found, ListAddress):
+        return (Listed(found.address, found.list_.description, AccountState.THERE, ()),)
     state = AccountState.DISABLED if found.disabled else AccountState.THERE
     own = (found.address,) if found.keeps_copy and found.forward_to else ()
     return (Listed(found.address, found.display_name, state, (*own, *found.forward_to)),)

@@ -89,3 +89,5 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     way: Way = Way.MAIL
     given: tuple[Mailbox, ...] = ()
     """Whom the client named, where aliases among them were followed; empty where the recipients say it."""
+    verp: bool = False
+    """Each recipient has a reverse-path of its own, as members of a list have (rules/verp.py)."""

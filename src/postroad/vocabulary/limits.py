@@ -885,3 +885,48 @@ CHECK_IN_FLIGHT_S = 3600.0
 """Content that was touched within this time may still get its row: as long as a session may last between messages."""
 CHECK_COMPLAINTS = 50
 """Told of each database; the rest are counted."""
+
+# ---- Mailing lists -------------------------------------------------------------------------------
+
+LIST_MEMBERS = 20_000
+"""Of one list. All are written down in the one transaction that settles the message to the list."""
+
+LIST_PORTION = 1000
+"""Members in one of the messages that a message to a list becomes."""
+
+LIST_PAGE = 1000
+"""Members in one request of an administrator, and in one look into the directory."""
+
+LIST_OWNERS = 20
+
+LIST_DESCRIPTION_CHARACTERS = 100
+
+LIST_EXPANSIONS_AT_ONCE = 2
+"""Messages being expanded at a time; each has the recipients of all members in memory."""
+
+LIST_BOUNCES_MAX = 5
+"""Bounces of a run that suspend a member."""
+
+LIST_BOUNCE_APART_S = 86_400
+"""Bounces within a day of one that was counted say nothing new of a member."""
+
+LIST_BOUNCE_RUN_S = 14 * 86_400
+"""A run ends when nothing has come back for so long."""
+
+LIST_BOUNCE_BYTES = 1_048_576
+"""How far a bounce is read for the fields of a delivery status."""
+
+LIST_BOUNCE_RECIPIENTS = 1000
+"""Recipients of one delivery status that are looked at."""
+
+LIST_TOKEN_DAYS = 3
+"""For how long a question whether somebody wants to join or leave can be answered."""
+
+LIST_ANSWER_APART_S = 600.0
+"""An address that has just been answered by a list is not answered again."""
+
+LIST_ANSWERS_KEPT = 10_000
+"""Addresses of which that is remembered; a full memory begins anew."""
+
+LIST_POLICY_LOOKS = 5
+"""Names asked for the policy of an author's domain, from the longest."""

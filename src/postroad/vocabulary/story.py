@@ -77,11 +77,35 @@ class Moved(msgspec.Struct, frozen=True, tag="moved", kw_only=True):
 
 
 class Expanded(msgspec.Struct, frozen=True, tag="expanded", kw_only=True):
-    """A recipient is an alias, or forwards: these get it instead, or as well where it is among them."""
+    """A recipient is an alias, or forwards: these get it instead, or as well where it is among them. Of a mailing
+    list `to` are the messages (queue ids) in which its `members` get it."""
 
     at: datetime
     address: str
     to: tuple[str, ...]
+    members: int = 0
+
+
+class Distributed(msgspec.Struct, frozen=True, tag="distributed", kw_only=True):
+    """This message takes `about` to members of a mailing list."""
+
+    at: datetime
+    list_: str
+    about: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    message_id: str = ""
+    size_bytes: int
+
+
+class ListAnswered(msgspec.Struct, frozen=True, tag="list_answered", kw_only=True):
+    """This message is what a mailing list answers to somebody who wrote to it about joining or leaving."""
+
+    at: datetime
+    list_: str
+    about: str
+    to: str
+    size_bytes: int
 
 
 class Fetched(msgspec.Struct, frozen=True, tag="fetched", kw_only=True):
@@ -167,6 +191,8 @@ Fact: TypeAlias = (
     | Attempted
     | Moved
     | Expanded
+    | Distributed
+    | ListAnswered
     | Fetched
     | ReadByAdministrator
     | Refused

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 import apsw
 
 from postroad.contracts.directory import Account, Alias, AlreadyThere, DomainKind, Found, LeadsNowhere, NotThere
+from postroad.contracts.mailing_lists import ListAddress
 from postroad.storage.sqlite.commit import Verb
+from postroad.storage.sqlite.directory_list_reads import find_list_address
 from postroad.storage.sqlite.directory_reads import find_account, find_domain, find_first_account
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.limits import ALIAS_ANCESTORS, ALIAS_RECIPIENTS, ALIAS_STEPS, ALIAS_TARGETS, FORWARD_TARGETS
@@ -67,7 +69,9 @@ def find_recipient(connection: apsw.Connection, address: Mailbox) -> Found | Non
 
 
 def _named(connection: apsw.Connection, address: Mailbox) -> Found | None:
-    return find_account(connection, address) or find_alias(connection, address)
+    return (
+        find_account(connection, address) or find_alias(connection, address) or find_list_address(connection, address)
+    )
 
 
 def find_alias(connection: apsw.Connection, address: Mailbox) -> Alias | None:
@@ -106,6 +110,8 @@ def _add_targets(connection: apsw.Connection, alias: Alias) -> Alias:
         raise NotThere(f"{address.domain} is no local domain. Add it first.")
     if find_account(connection, address) is not None:
         raise AlreadyThere(f"{address} is an account.")
+    if find_list_address(connection, address) is not None:
+        raise AlreadyThere(f"{address} is an address of a mailing list.")
     present = find_alias(connection, address)
     spelled = address if present is None else present.address
     for target in alias.targets:
@@ -205,6 +211,8 @@ def _count(connection: apsw.Connection, found: Found) -> None:
 
 
 def _targets_of(found: Found) -> tuple[Mailbox, ...]:
+    if isinstance(found, ListAddress):
+        return ()
     return found.forward_to if isinstance(found, Account) else found.targets
 
 

@@ -32,6 +32,7 @@ from postroad.storage.sqlite.directory_aliases import (
     leading_to,
     list_aliases,
 )
+from postroad.storage.sqlite.directory_lists import SqliteMailingLists
 from postroad.storage.sqlite.directory_notes import BEGIN_REPLY, BEGIN_WARNING, Replying
 from postroad.storage.sqlite.directory_reads import (
     changes,
@@ -98,6 +99,7 @@ class SqliteDirectory:
         self._recheck_at = self._monotonic()
         self._version: int | None = None
         self._changes: int | None = None
+        self.lists = SqliteMailingLists(self._read, self._change, self._writer.submit)
         self._fake_salt_key = b""
         self._is_closed = False
         # By the spelling asked for. None is remembered too: guessed names must not cost a read each.

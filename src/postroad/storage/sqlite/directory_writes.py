@@ -11,6 +11,8 @@ import msgspec
 from postroad.contracts.directory import Account, AlreadyThere, Domain, DomainKind, NotThere, Vacation
 from postroad.storage.sqlite.commit import Done, Verb
 from postroad.storage.sqlite.directory_aliases import find_alias, put_forwards, remove_forwards
+from postroad.storage.sqlite.directory_list_reads import find_list_address
+from postroad.storage.sqlite.directory_lists import UNREMEMBERED
 from postroad.storage.sqlite.directory_notes import BEGIN_REPLY, BEGIN_WARNING, forget_notes, forget_replies
 from postroad.storage.sqlite.directory_reads import find_account, find_domain, find_unix_user, find_usage
 from postroad.storage.sqlite.moments import to_microseconds
@@ -22,7 +24,8 @@ from postroad.vocabulary.usage import Sent, Usage
 _ADD_DOMAIN = "INSERT INTO domain (name, kind, relay_to) VALUES (?, ?, ?)"
 _REMOVE_DOMAIN = "DELETE FROM domain WHERE name = ?"
 _HAS_ADDRESSES = """
-    SELECT 1 FROM account WHERE domain = ?1 UNION ALL SELECT 1 FROM alias_target WHERE domain = ?1 LIMIT 1
+    SELECT 1 FROM account WHERE domain = ?1 UNION ALL SELECT 1 FROM alias_target WHERE domain = ?1
+    UNION ALL SELECT 1 FROM mailing_list WHERE domain = ?1 LIMIT 1
 """
 _ADD_ACCOUNT = """
     INSERT INTO account (
@@ -65,7 +68,7 @@ def _remove_domain(connection: apsw.Connection, name: str) -> None:
     if find_domain(connection, name) is None:
         raise NotThere(f"There is no domain {name}.")
     if connection.execute(_HAS_ADDRESSES, (name,)).get is not None:
-        raise ValueError(f"The domain {name} still has accounts or aliases. Remove them first.")
+        raise ValueError(f"The domain {name} still has accounts, aliases or lists. Remove them first.")
     connection.execute(_REMOVE_DOMAIN, (name,))
 
 
@@ -78,6 +81,8 @@ def _add_account(connection: apsw.Connection, account: Account) -> int:
         raise AlreadyThere(f"The account {address} is there already.")
     if find_alias(connection, address) is not None:
         raise AlreadyThere(f"{address} is an alias.")
+    if find_list_address(connection, address) is not None:
+        raise AlreadyThere(f"{address} is an address of a mailing list.")
     _must_be_free(connection, account, 0)
     account_id: int = connection.execute(
         _ADD_ACCOUNT,
@@ -188,7 +193,7 @@ ADD_USAGE: Verb[tuple[Sent, ...], dict[int, Usage]] = Verb(_add_usage)
 GIVE_ORDER: Verb[StandingOrder, None] = Verb(_give_order)
 TAKE_BACK_ORDER: Verb[tuple[OrderKind, str], bool] = Verb(_take_back_order)
 
-_NOT_REMEMBERED = (ADD_USAGE, GIVE_ORDER, TAKE_BACK_ORDER, BEGIN_REPLY, BEGIN_WARNING)
+_NOT_REMEMBERED = (ADD_USAGE, GIVE_ORDER, TAKE_BACK_ORDER, BEGIN_REPLY, BEGIN_WARNING, *UNREMEMBERED)
 
 
 def count_changes(connection: apsw.Connection, done: Sequence[Done]) -> None:
