@@ -21,6 +21,7 @@ from postroad.contracts.mailbox_store import Delivery
 from postroad.contracts.network import ListenerHandle
 from postroad.contracts.queue_store import NewMessage, QueueFilter
 from postroad.rules.routing import group_recipients
+from postroad.services.leads import lists_in
 from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
 from postroad.services.reception import Onward, Reception, ReceptionSettings, Stores, Surroundings
 from postroad.storage.sqlite.directory_store import SqliteDirectory
@@ -102,7 +103,9 @@ async def running(folder: Path) -> AsyncIterator[Office]:
                 user_name=lambda uid: "me" if uid == os.getuid() else None,
             ),
             onward=Onward(
-                routing=lambda recipients: group_recipients(recipients, directory.domain, delivery),
+                routing=lambda recipients: group_recipients(
+                    recipients, directory.domain, lists_in(directory), delivery
+                ),
                 accepted=office.accepted.append,
             ),
         ) as reception,

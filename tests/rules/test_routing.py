@@ -24,6 +24,10 @@ def by_domain(name: str) -> Destination:
     return Destination(DestinationKind.DOMAIN, name)
 
 
+def no_list(address: Mailbox) -> None:
+    """There are no mailing lists."""
+
+
 def to(*addresses: str) -> tuple[Recipient, ...]:
     return tuple(Recipient(Mailbox(*address.split("@"))) for address in addresses)
 
@@ -70,7 +74,7 @@ def test_recipients_of_one_destination_form_one_group_in_order() -> None:
         return DOMAINS.get(name)
 
     bob, ann, cat, dan, eve = to("bob@b.example", "ann@a.example", "cat@c.example", "dan@b.example", "eve@a.example")
-    assert group_recipients((bob, ann, cat, dan, eve), lookup, PLAIN) == (
+    assert group_recipients((bob, ann, cat, dan, eve), lookup, no_list, PLAIN) == (
         Group(by_domain("b.example"), (bob, dan)),
         Group(MAILBOX, (ann, eve)),
         Group(by_domain("c.example"), (cat,)),
@@ -81,10 +85,41 @@ def test_recipients_of_one_destination_form_one_group_in_order() -> None:
 def test_a_changed_configuration_moves_those_it_concerns_and_no_others() -> None:
     bob, xan = to("bob@b.example", "xan@x.corp")
     settings = DeliverySettings(hostname="m", smarthost=HOSTED.smarthost, routes=(Route("*.corp", "gate.example", 25),))
-    staying, moved = split_moved(SMARTHOST, (bob, xan), DOMAINS.get, settings)
+    staying, moved = split_moved(SMARTHOST, (bob, xan), DOMAINS.get, no_list, settings)
     assert staying == (bob,)
     assert moved == (Group(Destination(DestinationKind.ROUTE, "gate.example:25"), (xan,)),)
-    assert split_moved(SMARTHOST, (bob,), DOMAINS.get, HOSTED) == ((bob,), ())
+    assert split_moved(SMARTHOST, (bob,), DOMAINS.get, no_list, HOSTED) == ((bob,), ())
+
+
+def test_each_address_of_a_list_is_a_destination_of_its_own_whatever_its_tag_and_case() -> None:
+    def list_of(address: Mailbox) -> Mailbox | None:
+        bare = address.without_tag()
+        return bare if bare.key() in ("friends@a.example", "friends-bounces@a.example") else None
+
+    ann, one, other, bounce, bob = to(
+        "ann@a.example", "Friends@a.example", "friends+x@a.example", "friends-bounces+bob=b@a.example", "bob@b.example"
+    )
+    groups = group_recipients((ann, one, other, bounce, bob), DOMAINS.get, list_of, PLAIN)
+    assert groups == (
+        Group(MAILBOX, (ann,)),
+        Group(Destination(DestinationKind.LIST, "friends@a.example"), (one, other)),
+        Group(Destination(DestinationKind.LIST, "friends-bounces@a.example"), (bounce,)),
+        Group(by_domain("b.example"), (bob,)),
+    )
+    assert Destination.parse("list:friends@a.example") == groups[1].destination
+
+
+def test_nobody_asks_whether_an_address_elsewhere_is_a_list() -> None:
+    asked: list[Mailbox] = []
+    group_recipients(to("bob@b.example", "ann@a.example"), DOMAINS.get, asked.append, PLAIN)
+    assert asked == [Mailbox("ann", "a.example")]
+
+
+def test_mail_for_a_list_that_was_removed_moves_to_the_mailboxes() -> None:
+    (friends,) = to("friends@a.example")
+    destination = Destination(DestinationKind.LIST, "friends@a.example")
+    moved = split_moved(destination, (friends,), DOMAINS.get, no_list, PLAIN)
+    assert moved == ((), (Group(MAILBOX, (friends,)),))
 
 
 @pytest.mark.parametrize("host", ["gate.example", "192.0.2.1", "2001:db8::1", "::1"])

@@ -18,6 +18,7 @@ from postroad.contracts.directory import Account, Domain, DomainKind
 from postroad.contracts.queue_store import NewMessage, QueueFilter
 from postroad.contracts.resolver import Resolver
 from postroad.rules.routing import group_recipients
+from postroad.services.leads import lists_in
 from postroad.services.pop3_service import Pop3Service, Pop3Settings, Pop3Stores
 from postroad.services.reception import Onward, Reception, ReceptionSettings, Stores, Surroundings
 from postroad.simulation.virtual_clock import VirtualClock
@@ -177,7 +178,9 @@ class House:
     # ---- services ---------------------------------------------------------------------------------
 
     def _routing(self, recipients: tuple[Recipient, ...]) -> tuple[Group, ...]:
-        return group_recipients(recipients, self.directory.domain, DeliverySettings(hostname=HOSTNAME))
+        return group_recipients(
+            recipients, self.directory.domain, lists_in(self.directory), DeliverySettings(hostname=HOSTNAME)
+        )
 
     @asynccontextmanager
     async def reception(

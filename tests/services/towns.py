@@ -92,6 +92,7 @@ class Town:
         self.clock = clock
         self.mx: dict[str, tuple[MxRecord, ...]] = {"a.example": (MxRecord(10, HOSTNAME),)}
         self.addresses: dict[str, tuple[str, ...]] = {HOSTNAME: (US,)}
+        self.texts: dict[str, tuple[bytes, ...]] = {}
         self.silent: set[str] = set()
         self.hanging: set[str] = set()
         self.proved: set[str] = set()
@@ -146,6 +147,7 @@ class Town:
             silent=town.silent,  # type: ignore[arg-type]
             proved=town.proved,
             hanging=town.hanging,
+            texts=town.texts,
         )
         town.world = world = DeliveryWorld(
             queue=town.queue,

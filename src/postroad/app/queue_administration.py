@@ -11,6 +11,7 @@ from postroad.contracts.directory import Directory
 from postroad.contracts.ledger import Ledger
 from postroad.contracts.queue_store import QueueStore
 from postroad.rules.routing import group_recipients
+from postroad.services.leads import lists_in
 from postroad.services.operations.charge import Charge
 from postroad.services.operations.queue_orders import QueueOrders, Returning
 from postroad.services.operations.queue_summary import QueueSummaryOperations
@@ -75,9 +76,10 @@ def administration_of(
 ) -> QueueAdministration:
     """`schedulers` where this process delivers."""
     settings = configuration.delivery_settings()
+    list_of = lists_in(shared.directory)
 
     def routing(recipients: tuple[Recipient, ...]) -> tuple[Group, ...]:
-        return group_recipients(recipients, shared.directory.domain, settings)
+        return group_recipients(recipients, shared.directory.domain, list_of, settings)
 
     return QueueAdministration(
         queues=queues,

@@ -42,15 +42,7 @@ def absence_notice(
         date=date_text(at),
         message_id=message_id,
     )
-    extra = [b"Auto-Submitted: auto-replied"]
-    thread = {field.name: unfold(about, field) for field in find_fields(about, _THREAD)}
-    answered = thread.get(b"message-id", b"")
-    if answered.startswith(b"<") and answered.isascii() and b" " not in answered and len(answered) < 900:
-        references = b" ".join([*thread.get(b"references", b"").split(), answered])
-        extra.append(b"In-Reply-To: " + answered)
-        if references.isascii() and len(references) <= _REFERENCES_BYTES:
-            extra.append(b"References: " + b"\r\n ".join(references.split()))
-    return _with(extra, compose(draft))
+    return with_fields([b"Auto-Submitted: auto-replied", *thread_fields(about)], compose(draft))
 
 
 def quota_warning(owner: Mailbox, *, used: int, quota: int, at: datetime, message_id: str) -> Composed:
@@ -71,10 +63,25 @@ def quota_warning(owner: Mailbox, *, used: int, quota: int, at: datetime, messag
         date=date_text(at),
         message_id=message_id,
     )
-    return _with([b"Auto-Submitted: auto-generated"], compose(draft))
+    return with_fields([b"Auto-Submitted: auto-generated"], compose(draft))
 
 
-def _with(fields: list[bytes], composed: Composed) -> Composed:
+def thread_fields(about: bytes) -> list[bytes]:
+    """In-Reply-To and References of an answer to the message with these fields (RFC 5322 section 3.6.4); none where it
+    has no Message-ID that can be named."""
+    thread = {field.name: unfold(about, field) for field in find_fields(about, _THREAD)}
+    answered = thread.get(b"message-id", b"")
+    if not answered.startswith(b"<") or not answered.isascii() or b" " in answered or len(answered) >= 900:
+        return []
+    named = [b"In-Reply-To: " + answered]
+    references = b" ".join([*thread.get(b"references", b"").split(), answered])
+    if references.isascii() and len(references) <= _REFERENCES_BYTES:
+        named.append(b"References: " + b"\r\n ".join(references.split()))
+    return named
+
+
+def with_fields(fields: list[bytes], composed: Composed) -> Composed:
+    """With these before the others."""
     return msgspec.structs.replace(composed, content=b"".join(field + b"\r\n" for field in fields) + composed.content)
 
 

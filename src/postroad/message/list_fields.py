@@ -53,7 +53,11 @@ def read_header(header: bytes) -> ListHeader:
     author_field = values.get(b"from", b"")
     return ListHeader(
         passed=frozenset(passed),
-        auto_submitted=values.get(b"auto-submitted", b"").split(b";")[0].strip().lower().decode("utf-8", "replace"),
+        auto_submitted=_COMMENT.sub(b"", values.get(b"auto-submitted", b""))
+        .partition(b";")[0]
+        .strip()
+        .lower()
+        .decode("utf-8", "replace"),
         is_bulk=values.get(b"precedence", b"").lower() in _BULK or b"list-id" in values,
         subject=values.get(b"subject", b"")[:998].decode("utf-8", "replace"),
         message_id=values.get(b"message-id", b"")[:998].decode("ascii", "replace"),

@@ -35,6 +35,7 @@ _MAY_POST = let_through("list", "may post to the list")
 # RFC 3463 section 3.8: 5.7.2 mailing list expansion prohibited.
 _NOT_A_MEMBER = refused("list", "not a member of the list", 550, "5.7.2", "Only members may write to this list")
 _NOT_AN_OWNER = refused("list", "not an owner of the list", 550, "5.7.2", "Only its owners may write to this list")
+_BOUNCES = "-bounces"
 _NO_SENDER = refused("list", "the null reverse-path", 550, "5.7.2", "Lists take no notifications")
 
 
@@ -61,6 +62,16 @@ def judge_poster(to: Posting, reverse_path: ReversePath, is_member: Callable[[Ma
     if to.posters == "owners":
         return _NOT_AN_OWNER
     return _MAY_POST if is_member(reverse_path) else _NOT_A_MEMBER
+
+
+def names_of_poster(reverse_path: Mailbox) -> tuple[Mailbox, ...]:
+    """As whom a reverse-path may be a member: itself, without its tag, and the list whose bounces it takes, so that a
+    list may be a member of a list, here and elsewhere."""
+    bare = reverse_path.without_tag()
+    names = [reverse_path, bare]
+    if bare.local_part.lower().endswith(_BOUNCES):
+        names.append(Mailbox(bare.local_part[: -len(_BOUNCES)], bare.domain))
+    return tuple(dict.fromkeys(name for name in names if name.local_part))
 
 
 class Refusal(msgspec.Struct, frozen=True):

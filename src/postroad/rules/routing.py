@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.destination import MAILBOX, SMARTHOST, Destination, DestinationKind
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.envelope import Recipient
@@ -35,6 +36,8 @@ class KnownDomain(Protocol):
 
 
 DomainLookup = Callable[[str], KnownDomain | None]
+ListOf = Callable[[Mailbox], Mailbox | None]
+"""The address of a mailing list, without a tag, that mail for an address of a local domain goes to; else None."""
 
 
 def destination_of(domain: str, lookup: DomainLookup, settings: DeliverySettings) -> Destination:
@@ -71,12 +74,13 @@ def _onward(domain: str, known: KnownDomain | None, settings: DeliverySettings) 
 
 
 def group_recipients(
-    recipients: Iterable[Recipient], lookup: DomainLookup, settings: DeliverySettings
+    recipients: Iterable[Recipient], lookup: DomainLookup, list_of: ListOf, settings: DeliverySettings
 ) -> tuple[Group, ...]:
     """The recipients by destination: those with the same are tried and settled together.
 
     Order is kept: of groups by their first recipient, and of recipients within a group. Each domain is
-    looked up once, so that a list of a thousand recipients costs as many questions as it has domains.
+    looked up once, so that a list of a thousand recipients costs as many questions as it has domains. Each address of
+    a mailing list is a destination of its own: what becomes of it is settled apart from the mailboxes.
     """
     of_domain: dict[str, Destination] = {}
     members: dict[Destination, list[Recipient]] = {}
@@ -85,17 +89,25 @@ def group_recipients(
         destination = of_domain.get(domain)
         if destination is None:
             destination = of_domain[domain] = destination_of(domain, lookup, settings)
+        if destination is MAILBOX:
+            list_address = list_of(recipient.forward_path)
+            if list_address is not None:
+                destination = Destination(DestinationKind.LIST, list_address.key())
         members.setdefault(destination, []).append(recipient)
     return tuple(Group(destination, tuple(those)) for destination, those in members.items())
 
 
 def split_moved(
-    destination: Destination, recipients: tuple[Recipient, ...], lookup: DomainLookup, settings: DeliverySettings
+    destination: Destination,
+    recipients: tuple[Recipient, ...],
+    lookup: DomainLookup,
+    list_of: ListOf,
+    settings: DeliverySettings,
 ) -> tuple[tuple[Recipient, ...], tuple[Group, ...]]:
     """Those of a group who still go to its destination, and the groups of those who go another way now."""
     staying: tuple[Recipient, ...] = ()
     moved: list[Group] = []
-    for group in group_recipients(recipients, lookup, settings):
+    for group in group_recipients(recipients, lookup, list_of, settings):
         if group.destination == destination:
             staying = group.recipients
         else:

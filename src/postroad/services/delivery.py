@@ -289,7 +289,11 @@ class Delivery:
             if settlement.due_at is not None:
                 refill.note_due(settlement.due_at)
             for message in settlement.enqueue:
-                self.hand_over(message)
+                if isinstance(message.content, bytes):
+                    self.hand_over(message)
+                else:
+                    # Several may share a file, whose name is that of one of them and goes with it.
+                    refill.look_again()
             if settlement.moved:
                 refill.look_again()
         refill.note_room()

@@ -1,4 +1,4 @@
-"""Where addresses lead, as the directory has it, for `rules/expansion.py`; and how their story is told."""
+"""Where addresses lead, as the directory has it, for rules/expansion.py and rules/routing.py; and how that is told."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 from postroad.contracts.directory import Alias, Directory
 from postroad.contracts.mailing_lists import ListAddress, ListDuty
 from postroad.rules.expansion import Expansion, Lead, LeadOf
+from postroad.rules.routing import ListOf
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.story import Expanded
 
@@ -15,6 +16,8 @@ def leads_in(directory: Directory) -> LeadOf:
     """What is asked may raise StoreUnavailable."""
 
     def lead_of(address: Mailbox) -> Lead | None:
+        if address.domain and directory.domain(address.domain) is None:
+            return None  # of whom there may be thousands on a list
         found = directory.recipient(address)
         if found is None:
             return None
@@ -29,6 +32,16 @@ def leads_in(directory: Directory) -> LeadOf:
         return Lead(found.address, found.forward_to, found.keeps_copy)
 
     return lead_of
+
+
+def lists_in(directory: Directory) -> ListOf:
+    """What is asked may raise StoreUnavailable."""
+
+    def list_of(address: Mailbox) -> Mailbox | None:
+        found = directory.recipient(address)
+        return found.address if isinstance(found, ListAddress) and found.duty is not ListDuty.OWNER else None
+
+    return list_of
 
 
 def expanded_facts(expansion: Expansion, at: datetime) -> tuple[Expanded, ...]:

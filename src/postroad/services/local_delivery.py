@@ -14,6 +14,7 @@ from functools import partial
 from postroad.contracts.directory import Account
 from postroad.contracts.errors import NoSuchMailbox
 from postroad.contracts.mailbox_store import Delivery
+from postroad.contracts.mailing_lists import ListAddress, ListDuty
 from postroad.contracts.queue_store import StoredContent
 from postroad.message.convert import CannotConvert
 from postroad.message.surrogate import plan_surrogate
@@ -37,6 +38,7 @@ _DISABLED = EnhancedStatus(5, 2, 1)
 _FULL_FOR_NOW = EnhancedStatus(4, 2, 2)
 _FULL = EnhancedStatus(5, 2, 2)
 _LEADS_NOWHERE = EnhancedStatus(5, 2, 4)
+_CHANGED = EnhancedStatus(4, 2, 4)
 _NOWHERE = "The alias leads round in a circle, or to too many addresses; its administrator has to mend it."
 _FOR_MAILBOXES = Ask(from_binary=True, eight_bit_may_stay=True)
 
@@ -121,6 +123,8 @@ class LocalDelivery(StoreLane):
             outcome = Outcome(recipient, Fate.EXPANDED, _DELIVERED, "The alias was followed.")
         elif found is None:
             outcome = _failure(recipient, _NO_SUCH_USER, "There is no such user here (any more).")
+        elif isinstance(found, ListAddress) and found.duty is not ListDuty.OWNER:
+            outcome = Outcome(recipient, Fate.DEFERRED, _CHANGED, "It has just become the address of a mailing list.")
         else:
             outcome = _failure(recipient, _LEADS_NOWHERE, _NOWHERE)
         self.note(parcel, outcome)

@@ -1,5 +1,5 @@
-"""The ways by which groups leave the scheduler: into mailboxes, into holds, out to other hosts; and how their
-outcomes are settled.
+"""The ways by which groups leave the scheduler: into mailboxes, into holds, to the members of lists, out to other
+hosts; and how their outcomes are settled.
 
 Made when delivery begins to run, for all of it belongs to one group of tasks.
 """
@@ -24,6 +24,8 @@ from postroad.services.delivery_parts import DeliveryPlan, DeliveryWorld
 from postroad.services.dispatcher import ConnectionBudget, Dispatcher, DispatcherParts
 from postroad.services.hold_lane import HoldLane
 from postroad.services.lanes import Errors
+from postroad.services.list_lane import ListLane
+from postroad.services.list_parts import ListParts
 from postroad.services.local_delivery import LocalDelivery
 from postroad.services.notifications import Notifications, Routing
 from postroad.services.offline import Offline
@@ -79,6 +81,7 @@ class Outlets:
         self.lanes = self._make_lanes(self._make_relay(listener), budget)
         self.local = self._make_local()
         self.into_holds = self._make_hold_lane()
+        self.lists = self._make_list_lane()
 
     # ---- putting together --------------------------------------------------------------------------
 
@@ -173,6 +176,23 @@ class Outlets:
             errors=self._ends.errors,
         )
 
+    def _make_list_lane(self) -> ListLane:
+        world = self._world
+        return ListLane(
+            ListParts(
+                hostname=self._plan.settings.hostname,
+                directory=world.directory,
+                queue=world.queue,
+                clock=world.clock,
+                resolver=world.resolver,
+                routing=self._ends.routing,
+            ),
+            tasks=self._tasks,
+            concluded=self.settling.conclude,
+            gone=self._ends.gone,
+            errors=self._ends.errors,
+        )
+
     # ---- on their way ------------------------------------------------------------------------------
 
     def put(self, parcel: Parcel) -> None:
@@ -191,6 +211,8 @@ class Outlets:
         elif work.destination.kind is DestinationKind.HOLD:
             assert self.into_holds is not None, "no domain is routed to a hold where there are none"
             self.into_holds.put(parcel)
+        elif work.destination.kind is DestinationKind.LIST:
+            self.lists.put(parcel)
         else:
             self.lanes.put(parcel)
 
@@ -229,6 +251,7 @@ class Outlets:
                 await self.local.stop()
                 if self.into_holds is not None:
                     await self.into_holds.stop()
+                await self.lists.stop()
                 await self.lanes.is_at_rest()
                 await self.settling.at_rest()
         except TimeoutError:

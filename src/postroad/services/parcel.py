@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypeAlias
 
-from postroad.contracts.queue_store import StoredContent, Work
+from postroad.contracts.queue_store import NewMessage, StoredContent, Work
 from postroad.message.surrogate import Surrogate
 from postroad.rules.body_form import ContentNeeds
 from postroad.services.conversion import Converted
@@ -14,7 +14,7 @@ from postroad.vocabulary.endpoint import Endpoint, TlsFacts
 from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.outcome import Outcome
 from postroad.vocabulary.queue_id import QueueId
-from postroad.vocabulary.story import Attempted
+from postroad.vocabulary.story import Attempted, Fact
 
 GroupKey: TypeAlias = tuple[QueueId, Destination]
 LaneKey: TypeAlias = tuple[Destination, bool]
@@ -33,12 +33,13 @@ class Parcel:
     surrogate   what mailboxes keep beside large content for clients without UTF-8, once it was looked for
     began_s     the loop's time when it was taken up, NEVER_BEGAN before
     cuts        connections that ended under it
+    children, facts   messages that come of it, and what is to be told of them: written with its settlement
     next_hop_reports, next_hop_keeps_time   the server that took it over was given NOTIFY, and BY=
     """
 
-    __slots__ = ("began_s", "content", "converted", "cuts", "held_bytes", "key", "needs", "next_hop_keeps_time",
-                 "next_hop_reports", "outcomes", "remote", "remote_name", "surrogate", "surrogate_sought",
-                 "tls", "unsent", "work")  # fmt: skip
+    __slots__ = ("began_s", "children", "content", "converted", "cuts", "facts", "held_bytes", "key", "needs",
+                 "next_hop_keeps_time", "next_hop_reports", "outcomes", "remote", "remote_name", "surrogate",
+                 "surrogate_sought", "tls", "unsent", "work")  # fmt: skip
 
     def __init__(self, work: Work, content: bytes | StoredContent | None = None) -> None:
         self.work = work
@@ -47,6 +48,8 @@ class Parcel:
         self.held_bytes = len(content) if isinstance(content, bytes) else 0
         self.unsent: tuple[Recipient, ...] = work.recipients
         self.outcomes: list[Outcome] = []
+        self.children: tuple[NewMessage, ...] = ()
+        self.facts: tuple[Fact, ...] = ()
         self.began_s = NEVER_BEGAN
         self.cuts = 0
         self.needs: ContentNeeds | None = None

@@ -14,7 +14,7 @@ from postroad.contracts.queue_store import Settlement, Work
 from postroad.rules.expansion import Expansion, expand
 from postroad.rules.routing import group_recipients, split_moved
 from postroad.services.lanes import Errors
-from postroad.services.leads import expanded_facts, leads_in
+from postroad.services.leads import expanded_facts, leads_in, lists_in
 from postroad.vocabulary.envelope import Recipient
 from postroad.vocabulary.outcome import Group
 from postroad.vocabulary.settings import DeliverySettings
@@ -28,11 +28,12 @@ class Rerouting:
         self._clock = clock
         self._errors = errors
         self._lead_of = leads_in(directory)
+        self._list_of = lists_in(directory)
 
     def routing(self, recipients: tuple[Recipient, ...]) -> tuple[Group, ...]:
         """Those whom the recipients lead to, grouped by where they go. Raises StoreUnavailable."""
         everybody = expand(recipients, self._lead_of).recipients
-        return group_recipients(everybody, self._directory.domain, self._settings)
+        return group_recipients(everybody, self._directory.domain, self._list_of, self._settings)
 
     def settlement(self, work: Work) -> Settlement | None:
         """None: it is to be attempted as it is."""
@@ -40,7 +41,9 @@ class Rerouting:
         try:
             # An alias that stands in a group: it was none, or not here, when the message came.
             expansion = expand(work.recipients, self._lead_of)
-            staying, moved = split_moved(work.destination, expansion.recipients, self._directory.domain, self._settings)
+            staying, moved = split_moved(
+                work.destination, expansion.recipients, self._directory.domain, self._list_of, self._settings
+            )
         except Exception as error:
             # One message that cannot be routed anew must not stop all the others: it goes the way it was to go.
             if not isinstance(error, StoreUnavailable):

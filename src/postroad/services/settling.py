@@ -158,7 +158,8 @@ class Settling:
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, SETTLE_WAIT_MAX_S)
         named = structs.replace(fact, notification=messages[0].queue_id)
-        self._write(parcel, structs.replace(_settlement(parcel, decision, named), enqueue=messages))
+        settlement = _settlement(parcel, decision, named)
+        self._write(parcel, structs.replace(settlement, enqueue=(*settlement.enqueue, *messages)))
 
 
 def _settlement(parcel: Parcel, decision: Decision, fact: Attempted) -> Settlement:
@@ -173,5 +174,6 @@ def _settlement(parcel: Parcel, decision: Decision, fact: Attempted) -> Settleme
         attempts=decision.attempts,
         warned=decision.warned,
         last=decision.last,
-        story=Entry(queue_id, (queue_id,), (fact,)),
+        enqueue=parcel.children,
+        story=Entry(queue_id, (queue_id,), (*parcel.facts, fact)),
     )

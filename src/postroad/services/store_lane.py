@@ -24,7 +24,8 @@ _SYSTEM = EnhancedStatus(4, 3, 0)
 
 
 class StoreLane:
-    """`concluded` and `gone` as in `Lanes`. `place` is where the mail goes, for people: "mailbox", "hold"."""
+    """`concluded` and `gone` as in `Lanes`. `place` is where the mail goes, for people: "mailbox", "hold". `at_once` is
+    how many groups may be under way."""
 
     def __init__(
         self,
@@ -35,8 +36,10 @@ class StoreLane:
         concluded: Callable[[Parcel], None],
         gone: Callable[[Parcel], None],
         errors: Errors,
+        at_once: int = LOCAL_DELIVERIES_AT_ONCE,
     ) -> None:
         self._place = place
+        self._at_once = at_once
         self._queue = queue
         self._tasks = tasks
         self._concluded = concluded
@@ -74,7 +77,7 @@ class StoreLane:
             await self._at_rest
 
     def advance(self) -> None:
-        while self._ready and self._under_way < LOCAL_DELIVERIES_AT_ONCE and not self._stopping:
+        while self._ready and self._under_way < self._at_once and not self._stopping:
             self._under_way += 1
             parcel = self._ready.popleft()
             if parcel.began_s == NEVER_BEGAN:

@@ -16,6 +16,8 @@ class DestinationKind(StrEnum):
     """The configured smart host, whichever it is when the attempt is made; `name` is empty."""
     HOLD = "hold"
     """A hold here, out of which its owner fetches; `name` is the domain."""
+    LIST = "list"
+    """An address of a mailing list here; `name` is that address (`Mailbox.key()`), without the tag of a sub-address."""
     ROUTE = "route"
     """A configured exception; `name` is "host:port"."""
 
@@ -39,5 +41,5 @@ class Destination(msgspec.Struct, frozen=True, array_like=True):
 
 MAILBOX = Destination(DestinationKind.MAILBOX)
 SMARTHOST = Destination(DestinationKind.SMARTHOST)
-HERE = frozenset({DestinationKind.MAILBOX, DestinationKind.HOLD})
+HERE = frozenset({DestinationKind.MAILBOX, DestinationKind.HOLD, DestinationKind.LIST})
 """Kinds that need no network."""

@@ -91,3 +91,5 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True):
     """Whom the client named, where aliases among them were followed; empty where the recipients say it."""
     verp: bool = False
     """Each recipient has a reverse-path of its own, as members of a list have (rules/verp.py)."""
+    about: str = ""
+    """The message (queue id) that this one takes to members of a list; empty for all others."""

@@ -12,11 +12,9 @@ from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import PlainObject
 from postroad.services.operations.selection import moment_text
 from postroad.services.operations.summary_lines import COUNTED, TOTALS, merged
-from postroad.vocabulary.destination import Destination, DestinationKind
+from postroad.vocabulary.destination import HERE, Destination
 from postroad.vocabulary.limits import SUMMARY_DESTINATIONS
 from postroad.vocabulary.standing_order import OrderKind
-
-_HERE = (DestinationKind.MAILBOX, DestinationKind.HOLD)
 
 
 class QueueSummaryOperations:
@@ -55,7 +53,7 @@ class QueueSummaryOperations:
                 by = f" by {paused[name]}" if paused[name] else ""
                 lines.append({**_empty(name), "held_back_by": f"paused{by}"})
         if self._charge.is_offline():
-            away = (name for name in stored if Destination.parse(name).kind not in _HERE)
+            away = (name for name in stored if Destination.parse(name).kind not in HERE)
             lines[:0] = [{**_empty(name), "held_back_by": "offline"} for name in away]
         known = self._charge.schedulers.snapshot(map(Destination.parse, stored))
         return lines + [_figures(line) for line in known if line["destination"] in stored]

@@ -12,7 +12,7 @@ from postroad.services.operations.charge import Charge
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.services.operations.selection import moment_text
-from postroad.vocabulary.destination import Destination, DestinationKind
+from postroad.vocabulary.destination import HERE, Destination, DestinationKind
 from postroad.vocabulary.limits import PAUSED_DESTINATIONS
 from postroad.vocabulary.standing_order import OrderKind, StandingOrder
 
@@ -89,7 +89,7 @@ def _subject(arguments: PlainObject) -> str:
         destination = Destination.parse(text)
     except ValueError:
         destination = Destination(DestinationKind.DOMAIN, domain_name(text))
-    if destination.kind in (DestinationKind.MAILBOX, DestinationKind.HOLD):
+    if destination.kind in HERE:
         raise OperationFailed(
             f"{text} is here on this server and cannot be paused; to keep mail back: postroad queue hold", 2
         )
