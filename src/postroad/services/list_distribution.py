@@ -17,7 +17,7 @@ import msgspec
 from postroad.contracts.directory import DomainKind, Found
 from postroad.contracts.errors import DnsTemporary
 from postroad.contracts.mailing_lists import ListAddress, ListDuty, MailingList
-from postroad.contracts.queue_store import NewMessage, StoredContent, Work
+from postroad.contracts.queue_store import NewMessage, Spool, StoredContent, Work
 from postroad.message.header import split_header
 from postroad.message.list_fields import ListHeader, for_members, list_fields, read_header
 from postroad.rules.expansion import expand
@@ -118,7 +118,7 @@ class Distribution:
             if len(page) < LIST_PAGE:
                 break
             after = page[-1].address.key()
-            await asyncio.sleep(0)  # others have their turn
+            await asyncio.sleep(0)
         for each in expand(tuple(leading), self._lead_of).recipients:
             if not self._is_own(to, each.forward_path):
                 direct.setdefault(each.forward_path.key(), each)
@@ -160,33 +160,29 @@ class Distribution:
         portions = list(_portions(members))
         ids = [self._parts.queue.new_id(copy.at) for _ in portions]
         octets = content if isinstance(content, bytes) else content.in_memory()
-        made: bytes | StoredContent
         if octets is not None:
-            made = copy.header + octets[copy.body_at :]
-        else:
-            assert not isinstance(content, bytes), "octets in memory were returned"
-            made = await self._spooled(ids[0], copy, content)
-        children = []
-        for queue_id, portion in zip(ids, portions, strict=True):
-            children.append(self._child(queue_id, copy, portion, made))
-            await asyncio.sleep(0)
-        return tuple(children)
-
-    async def _spooled(self, queue_id: QueueId, copy: _Copy, content: StoredContent) -> StoredContent:
-        """One file for all portions: the queue links it for the others. Raises StoreFull, StoreUnavailable."""
-        spool = self._parts.queue.spool(queue_id)
+            return await self._written(copy, ids, portions, copy.header + octets[copy.body_at :])
+        assert not isinstance(content, bytes), "octets in memory were returned"
+        # One file for all portions: the queue links it for the others.
+        spool = self._parts.queue.spool(ids[0])
         try:
-            spool.write(copy.header)
-            left = copy.body_at
-            async for chunk in content.chunks():
-                skipped = min(left, len(chunk))
-                left -= skipped
-                if not spool.write(chunk[skipped:]):
-                    await spool.drained()
-            return await spool.seal()
+            return await self._written(copy, ids, portions, await _spooled(spool, copy, content))
         except BaseException:
             spool.discard()
             raise
+
+    async def _written(
+        self,
+        copy: _Copy,
+        ids: list[QueueId],
+        portions: list[tuple[Recipient, ...]],
+        content: bytes | StoredContent,
+    ) -> tuple[NewMessage, ...]:
+        children = []
+        for queue_id, portion in zip(ids, portions, strict=True):
+            children.append(self._child(queue_id, copy, portion, content))
+            await asyncio.sleep(0)  # others have their turn
+        return tuple(children)
 
     def _child(
         self, queue_id: QueueId, copy: _Copy, portion: tuple[Recipient, ...], content: bytes | StoredContent
@@ -217,6 +213,18 @@ class Distribution:
         keys += [each.forward_path.key() for each in portion]
         story = Entry(queue_id, tuple(dict.fromkeys(key for key in keys if key)), (fact,))
         return NewMessage(queue_id, envelope, content, self._parts.routing(portion), copy.at, story)
+
+
+async def _spooled(spool: Spool, copy: _Copy, content: StoredContent) -> StoredContent:
+    """Raises StoreFull, StoreUnavailable."""
+    spool.write(copy.header)
+    left = copy.body_at
+    async for chunk in content.chunks():
+        skipped = min(left, len(chunk))
+        left -= skipped
+        if not spool.write(chunk[skipped:]):
+            await spool.drained()
+    return await spool.seal()
 
 
 def _portions(members: list[Recipient]) -> Iterator[tuple[Recipient, ...]]:
