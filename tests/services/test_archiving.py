@@ -14,6 +14,7 @@ from postroad.storage.sqlite.archive_chain import SqliteArchiveChain
 from postroad.storage.sqlite.archive_store import SqliteArchive
 from postroad.vocabulary.limits import CONTENT_IN_ROW_BYTES
 from postroad.vocabulary.queue_id import QueueId
+from tests.services.test_list_distribution import found
 from tests.services.towns import ANN, CONTENT, Town, mailbox, play
 
 HERE = frozenset({"a.example"})
@@ -45,13 +46,13 @@ def chain_in(folder: Path) -> WatchedChain:
 
 async def archived_content(folder: Path, queue_id: QueueId) -> tuple[tuple[str, ...], bytes]:
     archive = SqliteArchive(folder / "archive", direct=True)
-    found = await archive.show(queue_id)
-    assert found is not None
+    shown = await archive.show(queue_id)
+    assert shown is not None
     content = b"".join([piece async for piece in archive.content(queue_id)])
     assert (await archive.verify()).complaints == ()
     assert await archive.search(ArchiveQuery(), 1) == ()
     await archive.close()
-    return found.envelope.addresses(), content
+    return shown.envelope.addresses(), content
 
 
 @pytest.mark.parametrize("content", [pytest.param(CONTENT, id="small"), pytest.param(LARGE, id="large")])
@@ -163,6 +164,48 @@ def test_whom_an_alias_leads_to_is_archived_with_the_alias(tmp_path: Path) -> No
             await town.queue_is_empty()
         names, _ = await archived_content(tmp_path, queue_id)
         assert names == ("", "team@a.example", "ann@a.example", "cat@a.example")
+        await chain.close()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("content", [pytest.param(CONTENT, id="small"), pytest.param(LARGE, id="large")])
+@pytest.mark.parametrize("archived", ["a.example", "c.example"], ids=["of the list", "of the author"])
+def test_what_a_list_makes_of_an_archived_message_is_archived_and_names_it(
+    tmp_path: Path, archived: str, content: bytes
+) -> None:
+    async def scene() -> None:
+        chain = chain_in(tmp_path)
+        async with Town.open(tmp_path, chain=chain, archived=frozenset({archived})) as town:
+            peer = town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            await found(town, "cat@a.example", "bob@b.example")
+            original = await town.send(mailbox("eve@c.example"), "friends@a.example", content=content)
+            await town.queue_is_empty()
+            (first, _), (second, _) = chain.appended
+            assert first == original
+            assert len(peer.mail) == len(await town.mail_of("cat")) == 1
+        archive = SqliteArchive(tmp_path / "archive", direct=True)
+        child = await archive.show(second)
+        assert child is not None
+        assert (child.envelope.reverse_path, child.envelope.about) == ("friends-bounces@a.example", original)
+        assert set(child.envelope.recipients) == {"cat@a.example", "bob@b.example"}
+        octets = b"".join([piece async for piece in archive.content(second)])
+        assert octets == peer.mail[0].content
+        assert (await archive.verify()).complaints == ()
+        await archive.close()
+        await chain.close()
+
+    play(scene)
+
+
+def test_what_a_list_makes_of_a_message_that_is_not_archived_is_not_either(tmp_path: Path) -> None:
+    async def scene() -> None:
+        chain = chain_in(tmp_path)
+        async with Town.open(tmp_path, chain=chain, archived=ELSEWHERE) as town:
+            await found(town, "cat@a.example")
+            await town.send(ANN, "friends@a.example")
+            await town.queue_is_empty()
+            assert (chain.appended, len(await town.mail_of("cat"))) == ([], 1)
         await chain.close()
 
     play(scene)

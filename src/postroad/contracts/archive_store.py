@@ -19,11 +19,13 @@ from postroad.vocabulary.queue_id import QueueId
 
 class JournalEnvelope(msgspec.Struct, frozen=True):
     """As SMTP said it, blind recipients with the others. `reverse_path` is empty for the null reverse-path;
-    `leads_to` is whom aliases, forwarding and lists among the recipients lead to, empty where none was followed."""
+    `leads_to` is whom aliases and forwarding among the recipients lead to, empty where none was followed; `about` the
+    message (queue id) that a list has passed on as this one, empty for all others."""
 
     reverse_path: str
     recipients: tuple[str, ...]
     leads_to: tuple[str, ...] = ()
+    about: str = ""
 
     def addresses(self) -> tuple[str, ...]:
         """Everybody named in it."""

@@ -36,7 +36,7 @@ Then = Callable[[Parcel, BaseException | None], None]
 
 
 class Journal:
-    """`domains` are archived: mail from them and to them."""
+    """`domains` are archived: mail from them and to them; and what a list makes of a message that is archived."""
 
     def __init__(self, chain: ArchiveChain, domains: frozenset[str], queue: QueueStore, clock: Clock) -> None:
         self._chain = chain
@@ -44,8 +44,8 @@ class Journal:
         self._queue = queue
         self._clock = clock
         self._tasks: asyncio.TaskGroup
-        self._known: dict[QueueId, None] = {}
-        """In the archive, or none of its business; the oldest first."""
+        self._known: dict[str, bool] = {}
+        """Whether a message is in the archive, or none of its business; the oldest first."""
         self._waiting: dict[QueueId, list[tuple[Parcel, Then]]] = {}
         self._fetching = asyncio.Semaphore(CONTENT_FETCHES_AT_ONCE)
 
@@ -61,8 +61,12 @@ class Journal:
             return True
         everybody = [str(each.forward_path) for group in message.groups for each in group.recipients]
         if not self._concerns(envelope, everybody):
-            self._remember(queue_id)
-            return True
+            of_archived = self._known.get(envelope.about) if envelope.about else False
+            if of_archived is None:
+                return False  # the archive has to be asked
+            if not of_archived:
+                self._remember(queue_id, archived=False)
+                return True
         if len(self._waiting) >= ARCHIVE_WAITING:
             return False
         self._waiting[queue_id] = []
@@ -96,8 +100,11 @@ class Journal:
                     return
                 entries = await self._queue.entries(QueueFilter(queue_id=queue_id), EXPANDED_RECIPIENTS)
                 everybody = [text for entry in entries for text in entry.recipients]
-                if not self._concerns(work.envelope, everybody):
-                    self._done(queue_id, None)
+                about = work.envelope.about
+                if not self._concerns(work.envelope, everybody) and not (
+                    about and await self._chain.has(QueueId(about))
+                ):
+                    self._done(queue_id, None, archived=False)
                     return
                 content = await self._queue.content(queue_id)
                 given = [str(each) for each in work.envelope.given] or everybody
@@ -131,6 +138,7 @@ class Journal:
                 "" if envelope.reverse_path is None else str(envelope.reverse_path),
                 recipients,
                 () if set(ends) == set(recipients) else ends,
+                envelope.about,
             ),
             content=content,
             accepted_at=accepted_at,
@@ -149,14 +157,14 @@ class Journal:
         if not future.cancelled():
             self._done(queue_id, future.exception())
 
-    def _done(self, queue_id: QueueId, error: BaseException | None) -> None:
+    def _done(self, queue_id: QueueId, error: BaseException | None, *, archived: bool = True) -> None:
         if error is None:
-            self._remember(queue_id)
+            self._remember(queue_id, archived=archived)
         for parcel, then in self._waiting.pop(queue_id, ()):
             then(parcel, error)
 
-    def _remember(self, queue_id: QueueId) -> None:
-        self._known[queue_id] = None
+    def _remember(self, queue_id: QueueId, *, archived: bool) -> None:
+        self._known[queue_id] = archived
         if len(self._known) > ARCHIVE_JOURNALED_REMEMBERED:
             del self._known[next(iter(self._known))]
 

@@ -175,6 +175,7 @@ def _plain(found: Found) -> PlainObject:
         "sender": found.envelope.reverse_path,
         "recipients": list(found.envelope.recipients),
         "leads_to": list(found.envelope.leads_to),
+        "about": found.envelope.about,
         "accepted_at": found.accepted_at.isoformat(),
         "size_bytes": found.size_bytes,
         "subject": found.subject,

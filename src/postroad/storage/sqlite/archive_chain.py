@@ -16,7 +16,7 @@ from typing import NamedTuple
 import apsw
 import msgspec
 
-from postroad.contracts.archive_store import JournalEnvelope, NewRecord
+from postroad.contracts.archive_store import NewRecord
 from postroad.contracts.errors import StoreUnavailable
 from postroad.storage.sqlite.archive_folder import ChainFile, chain_file, chain_files
 from postroad.storage.sqlite.archive_rows import (
@@ -171,7 +171,7 @@ def _append(connection: apsw.Connection, item: _Item) -> bool:
         return False
     before = head_of(connection) or place.before
     at, accepted_at = to_microseconds(record.recorded_at), to_microseconds(record.accepted_at)
-    given = JournalEnvelope(record.envelope.reverse_path, record.envelope.recipients)
+    given = msgspec.structs.replace(record.envelope, leads_to=())
     content, file = _kept(record, place.files)
     if content is not None:
         content_hash, size = digest(content), len(content)
