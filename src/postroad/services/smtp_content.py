@@ -194,6 +194,9 @@ class SmtpContent:
         except StoreUnavailable as failure:
             transaction.drop()
             return self._not_stored(failure)
+        except BaseException:
+            transaction.drop()  # a defect of ours costs no file either
+            raise
         if transaction.tab is not None:
             transaction.tab.charge()
         self.accepted += 1
