@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -372,5 +373,29 @@ def test_what_one_member_refuses_goes_back_to_the_list_and_not_to_the_author(tmp
             assert await town.mail_of("ann") == []
             last = await last_at(town, "friends-bounces@a.example")
             assert last.text == "Counted for bad@b.example."
+
+    play(scene)
+
+
+def test_ten_thousand_members_and_a_large_message_fit_into_little_memory(tmp_path: Path) -> None:
+    """Each portion has its recipients in memory until it is written, and nobody has the content."""
+
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            await found(town, *(f"u{number}@d{number % 50}.example" for number in range(10_000)))
+            town.delivery.set_offline(True)
+            content = CONTENT + (b"x" * 70 + b"\r\n") * 150_000
+            message = await town.accept(ANN, "friends@a.example", content=content)
+            tracemalloc.start()
+            try:
+                town.delivery.hand_over(message)
+                (settled, *_) = await town.settled(1)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            assert len(settled.enqueue) == 10
+            assert peak < 12 * 2**20
+            files = list((tmp_path / "queue" / "0").iterdir())
+            assert {path.stat().st_ino for path in files} == {files[0].stat().st_ino}
 
     play(scene)
