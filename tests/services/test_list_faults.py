@@ -20,15 +20,19 @@ from typing import Any
 import apsw
 import pytest
 
+from postroad.contracts.errors import LeaseLost
 from postroad.contracts.mailing_lists import MailingList, WhoPosts
 from postroad.contracts.queue_store import QueueFilter
 from postroad.storage.sqlite import content_files, database, queue_content, queue_writes
 from postroad.storage.sqlite.directory_store import SqliteDirectory
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from postroad.vocabulary.address import Mailbox
+from tests.services.houses import pass_time
 from tests.services.offices import Office, Saboteur, SpoiledDisk, SpoiledSystem
 from tests.services.test_fault_sweep import Afternoon, full, sweep, unavailable
+from tests.services.test_list_bounces import report
 from tests.services.test_list_distribution import found
+from tests.services.test_list_requests import confirm_address
 from tests.services.towns import ANN, CONTENT, Town, WatchedQueue, play
 
 pytestmark = pytest.mark.timeout(1800 if os.environ.get("POSTROAD_EVERY_FAULT") else 120)
@@ -122,6 +126,42 @@ def test_a_disk_that_fails_in_any_write_or_sync_keeps_what_was_promised(
 
         for one in sweep(tmp_path, meeting, 61, first):
             assert one.doubled == Counter()
+
+
+# ---- all of it a second time ------------------------------------------------------------------------
+
+
+def test_what_is_done_again_after_a_lost_settlement_is_done_once(tmp_path: Path) -> None:
+    """The count of a bounce, and who joins, are durable before the message is settled."""
+
+    async def scene() -> None:
+        async with Town.open(tmp_path) as town:
+            town.peer("mx.b.example", "203.0.113.2", domain="b.example")
+            one = await found(town, "bob@b.example", closed=False)
+
+            async def twice(sender: Mailbox | None, to: str, content: bytes) -> None:
+                before = len(town.queue.settlements)
+                town.queue.refusals.append(LeaseLost("somebody else has it"))
+                await town.send(sender, to, content=content)
+                while town.queue.refusals:
+                    await pass_time(0.01)
+                town.delivery.look()
+                await town.settled(before + 1)
+                await town.queue_is_empty()
+
+            await twice(None, "friends-bounces+bob=b.example@a.example", report("bob@b.example"))
+            bob = town.directory.lists.member(one.id, Mailbox("bob", "b.example"))
+            assert bob is not None
+            assert bob.bounces == 1
+            await twice(ANN, "friends-subscribe@a.example", b"Subject: x\r\n\r\n")
+            (question,) = await town.mail_of("ann")
+            await twice(ANN, f"friends-{confirm_address(question)}@a.example", b"Subject: x\r\n\r\n")
+            _, welcome = await town.mail_of("ann")
+            assert b"Subject: Welcome" in welcome
+            await twice(ANN, "friends@a.example", CONTENT)
+            assert len(await town.mail_of("ann")) == 3
+
+    play(scene)
 
 
 # ---- a kill --------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ class Bounces:
         return Served(text, children=self._told(parcel, of, over))
 
     async def _members(self, of: MailingList, came_to: Mailbox, content: bytes) -> list[Member]:
-        report = read_report(content)
+        report = await self._parts.aside(read_report, content)
         named = named_by(came_to)
         if report is None:
             # RFC 3834 section 4: what answers by itself answers to the reverse-path, and says what it is.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from postroad.contracts.aside import Aside
 from postroad.contracts.clock import Clock
 from postroad.contracts.directory import Directory
 from postroad.contracts.mailing_lists import ListDuty, MailingList, WhoPosts
@@ -30,6 +31,7 @@ class ListParts:
     clock: Clock
     resolver: Resolver
     routing: Routing
+    aside: Aside
 
 
 class Served(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ from postroad.vocabulary.limits import (
     LIST_TOKEN_DAYS,
     NOTIFICATION_HEADER_BYTES,
 )
+from postroad.vocabulary.queue_id import QueueId
 
 _KEY_LABEL = b"confirming membership of mailing lists"
 _WISHES = {ListDuty.JOIN: Wish.JOIN, ListDuty.LEAVE: Wish.LEAVE}
@@ -39,7 +40,8 @@ class Requests:
     def __init__(self, parts: ListParts, letters: ListLetters) -> None:
         self._parts = parts
         self._letters = letters
-        self._answered: dict[tuple[int, str], datetime] = {}
+        self._answered: dict[tuple[int, str], tuple[datetime, QueueId]] = {}
+        """When an address was answered by a list last, and what it had written."""
 
     async def take(self, parcel: Parcel, of: MailingList, duty: ListDuty, came_to: Mailbox) -> Served:
         """Raises StoreUnavailable."""
@@ -52,7 +54,7 @@ class Requests:
             wish = confirmed(self._key(), of.id, _tag(came_to), who, self._parts.clock.now())
             if wish is not None:
                 return await self._fulfil(parcel, of, who, wish, header)
-        if self._was_answered(of, who):
+        if self._was_answered(of, who, parcel.work.queue_id):
             return Served(f"Not answered: {who} has been answered just now.")
         if duty is ListDuty.CONFIRM:
             words = list_notices.unknown_token(list_facts(of), days=LIST_TOKEN_DAYS)
@@ -60,7 +62,7 @@ class Requests:
         else:
             subject = decoded(first_value(header, b"subject") or b"")
             served = self._asked(parcel, of, who, _WISHES.get(duty) or wish_of(subject), header)
-        self._note_answered(of, who)
+        self._note_answered(of, who, parcel.work.queue_id)
         return served
 
     def _asked(self, parcel: Parcel, of: MailingList, who: Mailbox, wish: Wish, header: bytes) -> Served:
@@ -110,15 +112,17 @@ class Requests:
         children = self._letters.answer(parcel, of, who, words, header=header, from_=from_)
         return Served(f"Answered: {words.subject}", children=(*children, *also))
 
-    def _was_answered(self, of: MailingList, who: Mailbox) -> bool:
+    def _was_answered(self, of: MailingList, who: Mailbox, queue_id: QueueId) -> bool:
+        """Before this message; it may come a second time, if its settlement was lost."""
         last = self._answered.get((of.id, who.key()))
-        since = None if last is None else self._parts.clock.now() - last
-        return since is not None and timedelta() <= since < timedelta(seconds=LIST_ANSWER_APART_S)
+        if last is None or last[1] == queue_id:
+            return False
+        return timedelta() <= self._parts.clock.now() - last[0] < timedelta(seconds=LIST_ANSWER_APART_S)
 
-    def _note_answered(self, of: MailingList, who: Mailbox) -> None:
+    def _note_answered(self, of: MailingList, who: Mailbox, queue_id: QueueId) -> None:
         if len(self._answered) >= LIST_ANSWERS_KEPT:
             self._answered.clear()
-        self._answered[of.id, who.key()] = self._parts.clock.now()
+        self._answered[of.id, who.key()] = (self._parts.clock.now(), queue_id)
 
     def _key(self) -> bytes:
         """This installation's own, and for this alone."""

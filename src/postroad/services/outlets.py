@@ -186,6 +186,7 @@ class Outlets:
                 clock=world.clock,
                 resolver=world.resolver,
                 routing=self._ends.routing,
+                aside=world.aside,
             ),
             tasks=self._tasks,
             concluded=self.settling.conclude,

@@ -13,7 +13,7 @@ from postroad.vocabulary.envelope import Recipient
 
 class Fate(StrEnum):
     DELIVERED = "delivered"
-    """In a mailbox of ours."""
+    """In a mailbox of ours, or with a list of ours (RFC 3461 section 5.2.7.1)."""
     RELAYED = "relayed"
     """Taken over by another MTA with a 250."""
     EXPANDED = "expanded"
