@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import pytest
+from msgspec import structs
 
 from postroad.contracts.mailing_lists import MailingList, MailingLists, Member, WhoPosts
 from postroad.storage.sqlite.directory_store import SqliteDirectory
@@ -106,6 +107,7 @@ def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Internet]:
         "here.example": f"@ MX 10 mx\nmx A {OURS}",
         "there.example": f"@ MX 10 mx\nmx A {THEIRS}",
         "away.example": f"@ MX 10 mx\nmx A {AWAY}",
+        "strict.example": f'@ MX 10 mx\nmx A {THEIRS}\n_dmarc TXT "v=DMARC1; p=reject"',
     }
 
     def sections(address: str) -> str:
@@ -210,6 +212,25 @@ def test_somebody_on_postfix_joins_by_mail(internet: Internet, friends: MailingL
     from_zoe(where[1].decode())
     assert "zoe@there.example" in members(internet.here, friends)
     assert b"\r\nSubject: Welcome to friends@here.example\r\n" in b"".join(postfix.messages("zoe"))
+
+
+def test_an_author_whose_domain_forbids_it_in_dns_stands_in_reply_to(internet: Internet) -> None:
+    strict = Mailbox("strict", "here.example")
+    one = found(internet.here, strict, "dan@there.example")
+
+    async def rewrite(lists: MailingLists) -> None:
+        await lists.change(structs.replace(one, from_rewrite=True))
+
+    directory_of(internet.here, rewrite)
+    for domain in ("strict.example", "there.example"):
+        with smtplib.SMTP(internet.here.address, internet.here.ports["smtp"]) as client:
+            content = f"From: Cat <cat@{domain}>\r\nSubject: from {domain}\r\n\r\nHello.\r\n"
+            client.sendmail(f"cat@{domain}", [str(strict)], content)
+    internet.is_quiet()
+    (forbidden,) = about(internet.theirs.messages("dan"), "from strict.example")
+    assert b"\r\nFrom: Cat via strict <strict@here.example>\r\nReply-To: Cat <cat@strict.example>\r\n" in forbidden
+    (allowed,) = about(internet.theirs.messages("dan"), "from there.example")
+    assert b"\r\nFrom: Cat <cat@there.example>\r\n" in allowed
 
 
 def test_two_lists_on_two_servers_that_are_members_of_each_other_end(internet: Internet, friends: MailingList) -> None:
