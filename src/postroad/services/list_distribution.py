@@ -82,7 +82,8 @@ class Distribution:
         children = await self._children(copy, content, members)
         ids = tuple(child.queue_id for child in children)
         fact = Expanded(at=children[0].queued_at, address=str(to.address), to=ids, members=len(members))
-        return Served(f"Passed on to {len(members)} members.", children=children, facts=(fact,))
+        to_whom = "1 member" if len(members) == 1 else f"{len(members)} members"
+        return Served(f"Passed on to {to_whom}.", children=children, facts=(fact,))
 
     def _refusal(self, parcel: Parcel, to: MailingList) -> str:
         """Who comes by way of an alias was not judged when the message came."""

@@ -25,7 +25,7 @@ _SYSTEM = EnhancedStatus(4, 3, 0)
 
 class StoreLane:
     """`concluded` and `gone` as in `Lanes`. `place` is where the mail goes, for people: "mailbox", "hold". `at_once` is
-    how many groups may be under way."""
+    how many groups may be under way; LOCAL_DELIVERIES_AT_ONCE where it is not said."""
 
     def __init__(
         self,
@@ -36,10 +36,10 @@ class StoreLane:
         concluded: Callable[[Parcel], None],
         gone: Callable[[Parcel], None],
         errors: Errors,
-        at_once: int = LOCAL_DELIVERIES_AT_ONCE,
+        at_once: int | None = None,
     ) -> None:
         self._place = place
-        self._at_once = at_once
+        self._at_once = at_once or LOCAL_DELIVERIES_AT_ONCE
         self._queue = queue
         self._tasks = tasks
         self._concluded = concluded
