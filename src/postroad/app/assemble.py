@@ -70,6 +70,7 @@ async def open_access(
     identity = open_identity(configuration, speaker.say)
     async with AsyncExitStack() as opened:
         shared = await opened.enter_async_context(open_shared(configuration, name))
+        shared.mailboxes.when_set_aside(speaker.trouble)
         network = await opened.enter_async_context(RealNetwork(identity))
         limits = configuration.limit_settings()
         pop3 = Pop3Service(

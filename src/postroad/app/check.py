@@ -21,13 +21,15 @@ from postroad.app.check_program import places, trouble_for
 from postroad.app.configuration import Configuration
 from postroad.app.folder import server_pid
 from postroad.app.identity import ROOT
-from postroad.contracts.directory import DomainKind
+from postroad.contracts.directory import Account, DomainKind
 from postroad.contracts.errors import DnsTemporary, StoreUnavailable
 from postroad.services.operations.performer import PlainObject
 from postroad.storage.sqlite.directory_store import SqliteDirectory
+from postroad.storage.sqlite.mailbox_aside import REPLACE
+from postroad.storage.sqlite.mailbox_shard import set_aside_in
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.endpoint import Endpoint
-from postroad.vocabulary.limits import DISK_RESERVE_BYTES, UNIX_PATH_BYTES
+from postroad.vocabulary.limits import ACCOUNTS_NAMED, DISK_RESERVE_BYTES, MAILBOX_SHARDS, UNIX_PATH_BYTES
 from postroad.vocabulary.settings import HoldDomain
 from postroad.world.binding import CannotListen, bind_listener
 from postroad.world.dns import DnsResolver
@@ -59,6 +61,7 @@ def check(configuration: Configuration) -> list[Finding]:
         *_sockets(configuration),
         *_dns(configuration),
         *_holds(configuration),
+        *_mailboxes(configuration),
     ]
 
 
@@ -304,3 +307,32 @@ def _judge_hold(directory: SqliteDirectory, hold: HoldDomain) -> Finding:
     if account.disabled:
         return Finding(what, False, f"{hold.owner} is disabled", f"postroad account disable --undo {hold.owner}")
     return Finding(what, True, f"is fetched by {hold.owner}")
+
+
+# ---- mailboxes ---------------------------------------------------------------------------------------
+
+
+def _mailboxes(configuration: Configuration) -> Iterator[Finding]:
+    """Files that are set aside, with the accounts that wait for them. Damage that nobody has met yet is found by
+    `check --deep`."""
+    data = configuration.data_folder
+    if not os.access(data / "mail", os.R_OK | os.X_OK):
+        return
+    for number, reason in set_aside_in(data / "mail").items():
+        yield Finding("mailboxes", False, f"{reason} {_waiting_for(data / 'directory.db', number)}", REPLACE)
+
+
+def _waiting_for(path: Path, number: int) -> str:
+    async def accounts() -> tuple[Account, ...]:
+        directory = SqliteDirectory(path)
+        try:
+            return directory.accounts()
+        finally:
+            await directory.close()
+
+    try:
+        theirs = [str(each.address) for each in asyncio.run(accounts()) if each.id % MAILBOX_SHARDS == number]
+    except StoreUnavailable as error:
+        return f"Whose mail is in it cannot be told: {error}"
+    more = f" and {len(theirs) - ACCOUNTS_NAMED} more" if len(theirs) > ACCOUNTS_NAMED else ""
+    return f"Set aside with it: {', '.join(theirs[:ACCOUNTS_NAMED]) or 'no account'}{more}."

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from postroad.app.configuration import Configuration
@@ -30,6 +31,7 @@ from postroad.services.outbox_mover import OutboxMover
 from postroad.storage.sqlite.directory_store import SqliteDirectory
 from postroad.storage.sqlite.hold_store import SqliteHoldStore
 from postroad.storage.sqlite.ledger_store import SqliteLedger
+from postroad.storage.sqlite.mailbox_aside import CURE
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
 from postroad.storage.sqlite.suppression_store import SqliteSuppressions
@@ -158,11 +160,22 @@ def operator_of(  # noqa: PLR0913  one for each thing that a process may have or
         more=(() if administration is None else administration.groups) + more,
         stories=StoryOperations(ledger=ledger, drains=drains),
         status=StatusOperations(
-            process=process, clock=clock, queues=here, ledger=ledger, facts=facts, slower_facts=slower_facts
+            process=process,
+            clock=clock,
+            queues=here,
+            ledger=ledger,
+            facts=facts,
+            slower_facts=(*slower_facts, partial(_set_aside, mailboxes)),
         ),
         pickups=waiting[0],
         terminals=waiting[1],
     )
+
+
+async def _set_aside(mailboxes: SqliteMailboxStore) -> PlainObject:
+    """For `status`: what waits for an administrator, where something does."""
+    reasons = await mailboxes.set_aside()
+    return {"mailbox_files_set_aside": [f"{reason} ({CURE})" for reason in reasons]} if reasons else {}
 
 
 @contextmanager

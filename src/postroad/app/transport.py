@@ -81,6 +81,7 @@ async def open_transport(
     identity = open_identity(configuration, speaker.say)
     async with AsyncExitStack() as opened:
         shared = await opened.enter_async_context(open_shared(configuration, name))
+        shared.mailboxes.when_set_aside(speaker.trouble)
         queues = [await _take_shard(opened, configuration, shard, shared) for shard in shards]
         holds = await opened.enter_async_context(open_holds(configuration))
         network = await opened.enter_async_context(RealNetwork(identity, stand_ins.tls_client))

@@ -11,6 +11,10 @@ class StoreFull(StoreUnavailable):
     """No room on the disk (4.3.1)."""
 
 
+class StoreDamaged(StoreUnavailable):
+    """What was written is not there as it was written: nothing can be done until an administrator has put it right."""
+
+
 class AcceptedBefore(Exception):
     """A message with this key was taken before; this one was not."""
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from postroad.contracts.directory import Account
-from postroad.contracts.errors import Busy, MaildropLocked, StoreUnavailable
+from postroad.contracts.errors import Busy, MaildropLocked, StoreDamaged, StoreUnavailable
 from postroad.contracts.mailbox_store import Maildrop, StoredMessage
 from postroad.contracts.queue_store import StoredContent
 from postroad.message.convert import Rewriter
@@ -38,6 +38,7 @@ from postroad.wire.pop3.server import Pop3Session
 from postroad.wire.session import Wait
 
 _NOT_NOW = "The mailbox is not available now, try again later"
+_DAMAGED = "The mailbox is damaged; its mail waits until the administrator has restored it"
 _WRONG = "Wrong name or password"
 
 Admit = Callable[["Pop3Connection"], bytes]
@@ -184,6 +185,8 @@ class Pop3Connection(Connection):
             self._turn_away(session, event)
         except MaildropLocked:
             session.refuse("Another session has this mailbox open", "IN-USE")  # RFC 2449 section 8.1.2
+        except StoreDamaged:
+            session.refuse(_DAMAGED, "SYS/PERM")  # RFC 3206 section 4: somebody has to do something
         except (Busy, StoreUnavailable):
             session.refuse(_NOT_NOW, "SYS/TEMP")  # RFC 3206 section 4
         else:
@@ -243,6 +246,8 @@ class Pop3Connection(Connection):
                 rewriter = surrogate_rewriter(await maildrop.surrogate(message.uid))
         except KeyError:
             session.refuse("This message is no longer there")
+        except StoreDamaged:
+            session.refuse(_DAMAGED, "SYS/PERM")
         except StoreUnavailable:
             session.refuse(_NOT_NOW, "SYS/TEMP")
         else:

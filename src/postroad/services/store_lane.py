@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from postroad.contracts.errors import StoreFull, StoreUnavailable
+from postroad.contracts.errors import StoreDamaged, StoreFull, StoreUnavailable
 from postroad.contracts.queue_store import QueueStore
 from postroad.services.lanes import Errors
 from postroad.services.parcel import NEVER_BEGAN, Parcel
@@ -117,6 +117,9 @@ class StoreLane:
         if isinstance(error, StoreFull):
             text = f"The disk that the {self._place} is on is full: {error}"
             return Outcome(recipient, Fate.DEFERRED, _SYSTEM_FULL, text)
+        if isinstance(error, StoreDamaged):
+            text = f"The {self._place} is damaged, and mail waits until it is restored: {error}"
+            return Outcome(recipient, Fate.DEFERRED, _SYSTEM, text)
         if isinstance(error, StoreUnavailable):
             text = f"The {self._place} could not be written just now: {error}"
             return Outcome(recipient, Fate.DEFERRED, _SYSTEM, text)

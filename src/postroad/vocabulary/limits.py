@@ -373,6 +373,9 @@ DISK_LOOK_S = 1.0
 MAILBOX_SHARDS = 64
 """Files that the mailboxes are spread over, by account id. Never to be changed: it says where the mail is."""
 
+ACCOUNTS_NAMED = 5
+"""Accounts that `check` names of those whose mailbox file is set aside."""
+
 AUDIT_REASON_CHARACTERS = 500
 """Why an administrator looked into a mailbox, as it is kept."""
 

@@ -50,7 +50,7 @@ def others(data: Path) -> list[str]:
         for relative in _files(data)
         if not _is_database(relative)
         and not relative.endswith(_SIDE_FILES)
-        and not relative.startswith((*contents, "mail/locks/"))
+        and not relative.startswith((*contents, "mail/locks/", "mail/shards/"))
         and ".db.before-" not in relative
     )
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import apsw
 
-from postroad.contracts.errors import StoreFull, StoreUnavailable
+from postroad.contracts.errors import StoreDamaged, StoreFull, StoreUnavailable
 from postroad.storage.sqlite.copying import sync_folder
 from postroad.storage.sqlite.upgrade import bring_up_to_date
 from postroad.vocabulary.limits import DATABASE_BUSY_AGAIN_S, DATABASE_BUSY_S, INTEGRITY_COMPLAINTS, WAL_KEPT_BYTES
@@ -80,7 +80,7 @@ def translated(error: apsw.Error | OSError, name: str, system_errno: int = 0) ->
     if isinstance(error, apsw.FullError) or (isinstance(error, apsw.IOError | OSError) and system_errno in _NO_ROOM):
         return StoreFull(f"{name}: no room left on the disk. Free some space; nothing was written.")
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        return StoreUnavailable(f"{name}: the file is damaged ({error}). Restore it from a backup.")
+        return StoreDamaged(f"{name}: the file is damaged ({error}). Restore it from a backup.")
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         return StoreUnavailable(f"{name}: another process kept it locked for {DATABASE_BUSY_S:.0f} s.")
     return StoreUnavailable(f"{name}: {error}")

@@ -12,6 +12,7 @@ from typing import TypeVar
 import apsw
 import msgspec
 
+from postroad.contracts.errors import StoreDamaged
 from postroad.contracts.mailbox_store import MailboxStatus, StoredMessage
 from postroad.storage.sqlite.content_shard import unknown_files
 from postroad.storage.sqlite.mailbox_shard import MailboxShard
@@ -66,7 +67,8 @@ class MailboxReads:
 
     def __init__(self, shards: Sequence[MailboxShard]) -> None:
         self._shards = shards
-        self._connections: dict[int, ReadingConnection] = {}
+        self._connections: dict[int, tuple[int, ReadingConnection]] = {}
+        """With the inode of the file that each was opened for."""
 
     def listing(self, account_id: int) -> Listing:
         """At most MAILDROP_MESSAGES messages, by UID."""
@@ -99,12 +101,10 @@ class MailboxReads:
     def unknown_files(self, shard: MailboxShard) -> tuple[str, ...]:
         """Names in the shard's folder that no row knows at this moment: orphans, or on their way to a row.
         At most ORPHANS_PER_ROUND."""
-        if not shard.path.exists():
-            return ()
         return self._run(shard, unknown_files, shard, ())
 
     def close(self) -> None:
-        for connection in self._connections.values():
+        for _, connection in self._connections.values():
             connection.close()
         self._connections.clear()
 
@@ -112,12 +112,25 @@ class MailboxReads:
         return self._shards[account_id % len(self._shards)]
 
     def _run(self, shard: MailboxShard, query: Callable[[apsw.Connection, A], R], argument: A, empty: R) -> R:
-        connection = self._connections.get(shard.number)
-        if connection is None:
-            if not shard.path.exists():
+        try:
+            looks = shard.state.look()
+            if looks is None:
                 return empty
-            connection = self._connections[shard.number] = ReadingConnection(shard.connect)
-        return connection.run(query, argument)
+            inode, connection = self._connections.get(shard.number, (0, None))
+            if connection is None or inode != looks.inode:
+                self._drop(shard)
+                connection = ReadingConnection(shard.connect)
+                self._connections[shard.number] = (looks.inode, connection)
+            return connection.run(query, argument)
+        except StoreDamaged as damage:
+            self._drop(shard)
+            shard.state.set_aside(damage)
+            raise
+
+    def _drop(self, shard: MailboxShard) -> None:
+        _, connection = self._connections.pop(shard.number, (0, None))
+        if connection is not None:
+            connection.close()
 
 
 def _listing(connection: apsw.Connection, account_id: int) -> Listing:

@@ -10,13 +10,16 @@ from typing import Any
 import apsw
 import msgspec
 
+from postroad.contracts.errors import StoreDamaged, StoreUnavailable
 from postroad.contracts.mailbox_store import Delivery
-from postroad.storage.sqlite.commit import Verb
+from postroad.storage.sqlite.commit import Item, Result, Verb
 from postroad.storage.sqlite.content_files import last_octets
 from postroad.storage.sqlite.content_shard import ContentShard, Removed, sweep
 from postroad.storage.sqlite.database import DatabaseKind, sql_folder, translating
+from postroad.storage.sqlite.mailbox_aside import ShardState
 from postroad.storage.sqlite.many_rows import ManyRows
 from postroad.storage.sqlite.moments import to_microseconds
+from postroad.vocabulary.limits import MAILBOX_SHARDS
 
 MAILBOXES = DatabaseKind("mailbox file", application_id=0x50524D42, sql=sql_folder("mailbox"), cache_kib=512)
 
@@ -51,8 +54,45 @@ class MailboxShard(ContentShard):
     """`number` says which."""
 
     def __init__(self, number: int, folder: Path, vfs: str | None = None) -> None:
-        super().__init__(folder / f"{number:02d}.db", folder / "content" / f"{number:02d}", MAILBOXES, vfs)
+        super().__init__(_path(folder, number), folder / "content" / f"{number:02d}", MAILBOXES, vfs)
         self.number = number
+        self.state = ShardState(self.path, MAILBOXES, vfs)
+        self._inode = 0
+        """Of the file that the engine has open, 0 for none."""
+
+    def connect(self) -> apsw.Connection:
+        """As ContentShard.connect; it is known then that the file is there. Raises StoreDamaged too."""
+        self.state.refuse_a_blank()
+        connection = super().connect()
+        try:
+            self.state.mark()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def commit(self, batch: Sequence[Item]) -> list[Result]:
+        """As ContentShard.commit; a damaged file is set aside, and not written any more."""
+        try:
+            looks = self.state.look()
+        except StoreUnavailable as error:
+            results: list[Result] = [type(error)(*error.args) for _ in batch]
+        else:
+            if self._inode and self._inode != (looks.inode if looks is not None else 0):
+                # Another file stands in its place: what is written into this one nobody would find again.
+                self.engine.close()
+                self._inode = 0
+            results = super().commit(batch)
+            if not self.engine.is_open:
+                self._inode = 0
+            elif not self._inode:
+                self._inode = self.state.inode()
+        damage = next((result for result in results if isinstance(result, StoreDamaged)), None)
+        if damage is not None:
+            self.engine.close()
+            self._inode = 0
+            self.state.set_aside(damage)
+        return results
 
     def take_content(self, delivery: Delivery) -> tuple[int, tuple[bytes, bytes, str | None, bytes | None]]:
         """The size of the message, and head, tail, file and body of its row. Raises StoreFull, StoreUnavailable."""
@@ -153,3 +193,13 @@ REMOVE: Verb[tuple[MailboxShard, tuple[int, tuple[int, ...]]], Removed] = Verb(_
 REMOVE_MAILBOX: Verb[tuple[MailboxShard, int], Removed] = Verb(_remove_mailbox)
 FORGET_KEYS: Verb[tuple[MailboxShard, tuple[str, ...]], None] = Verb(_forget_keys)
 SWEEP: Verb[tuple[MailboxShard, tuple[str, ...]], Removed] = Verb(sweep)
+
+
+def set_aside_in(folder: Path) -> dict[int, str]:
+    """What is wrong with the files of `folder`, data/mail, that are set aside, by number. Opens none of them."""
+    states = {number: ShardState(_path(folder, number), MAILBOXES) for number in range(MAILBOX_SHARDS)}
+    return {number: trouble for number, state in states.items() if (trouble := state.trouble())}
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:02d}.db"

@@ -18,12 +18,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from postroad.contracts.errors import MaildropLocked, StoreUnavailable
+from postroad.contracts.errors import MaildropLocked, StoreDamaged, StoreUnavailable
 from postroad.contracts.mailbox_store import Delivery, MailboxStatus, Maildrop, StoredMessage
 from postroad.contracts.queue_store import StoredContent
 from postroad.storage.sqlite.blocking import make_calls
 from postroad.storage.sqlite.commit import Item, Result, Verb
 from postroad.storage.sqlite.database import make_folder, translating
+from postroad.storage.sqlite.mailbox_aside import Noticed
 from postroad.storage.sqlite.mailbox_content import ContentInFile
 from postroad.storage.sqlite.mailbox_reads import Listing, MailboxReads
 from postroad.storage.sqlite.mailbox_shard import (
@@ -169,7 +170,10 @@ class SqliteMailboxStore:
         while number < len(self._shards) and len(self._named) < limit:
             shard = self._shards[number]
             wanted = limit - len(self._named)
-            keys = await self._reader.run(self._reads.keys, (shard, after, before, wanted))
+            try:
+                keys = await self._reader.run(self._reads.keys, (shard, after, before, wanted))
+            except StoreDamaged:  # it is set aside and told of; its keys stay, and the others go on
+                keys = []
             self._named.update(dict.fromkeys(keys, shard))
             if len(keys) == wanted:
                 after = keys[-1]
@@ -188,15 +192,32 @@ class SqliteMailboxStore:
         for shard, mine in by_shard.items():
             if not shard.path.exists():
                 continue
-            for start in range(0, len(mine), DELIVERY_KEYS_PER_COMMIT):
-                await self._submit(FORGET_KEYS, shard, tuple(mine[start : start + DELIVERY_KEYS_PER_COMMIT]))
+            try:
+                for start in range(0, len(mine), DELIVERY_KEYS_PER_COMMIT):
+                    await self._submit(FORGET_KEYS, shard, tuple(mine[start : start + DELIVERY_KEYS_PER_COMMIT]))
+            except StoreDamaged:
+                continue  # as above
 
     async def sweep_content(self) -> int:
         removed = 0
         for shard in self._shards:
-            if unknown := await self._reader.run(self._reads.unknown_files, shard):
-                removed += len((await self._submit(SWEEP, shard, unknown)).files)
+            try:
+                if unknown := await self._reader.run(self._reads.unknown_files, shard):
+                    removed += len((await self._submit(SWEEP, shard, unknown)).files)
+            except StoreDamaged:
+                continue  # nobody knows what its content belongs to: all of it stays
         return removed
+
+    def when_set_aside(self, noticed: Noticed) -> None:
+        """Tell of each damaged shard, once in this process; from any thread."""
+        for shard in self._shards:
+            shard.state.noticed = noticed
+
+    async def set_aside(self) -> tuple[str, ...]:
+        """What is wrong with each shard whose accounts wait for an administrator."""
+        return await self._reader.run(
+            lambda shards: tuple(filter(None, (one.state.trouble() for one in shards))), self._shards
+        )
 
     async def close(self) -> None:
         await self._writer.close()
