@@ -142,6 +142,7 @@ def restore_mail(
                 old_mailboxes=old_mailboxes,
                 directory=shared.directory,
                 mailboxes=shared.mailboxes,
+                clock=shared.clock,
                 progress=progress,
             )
             if wanted is not None:

@@ -1,16 +1,17 @@
 """Bringing mail of one mailbox back out of a backup: what is missing is added, and nothing that is there is changed.
 
 A message comes back under a UID of its own, for UIDs never return (RFC 9051 section 2.3.1.1), with the octets and the
-time that it had. Whoever fetches by POP3 sees it as new.
+time that it had, in its folder and with its flags. Whoever fetches by POP3 sees it as new.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
+from postroad.contracts.clock import Clock
 from postroad.contracts.directory import Account, AlreadyThere, Directory, LeadsNowhere, NotThere
 from postroad.contracts.mailbox_store import Delivery, MailboxStore, StoredMessage
 from postroad.services.operations.performer import OperationFailed
@@ -31,6 +32,11 @@ Progress = Callable[[int, int], None]
 """Is told how many of how many messages were looked at."""
 
 
+_Likeness = tuple[str, str, int]
+_Present = dict[_Likeness, set[int]]
+"""The UIDs of what is in a mailbox."""
+
+
 class Restoring:
     """From the stores of a backup, opened in a folder of their own, into those that mail is delivered into."""
 
@@ -42,6 +48,7 @@ class Restoring:
         old_mailboxes: MailboxStore,
         directory: Directory,
         mailboxes: MailboxStore,
+        clock: Clock,
         progress: Progress,
     ) -> None:
         self._backup_id = backup_id
@@ -49,6 +56,7 @@ class Restoring:
         self._old_mailboxes = old_mailboxes
         self._directory = directory
         self._mailboxes = mailboxes
+        self._clock = clock
         self._progress = progress
 
     def old_account(self, address: Mailbox) -> Account:
@@ -68,7 +76,7 @@ class Restoring:
         account, made_account = await self._account_for(old)
         wanted = [
             message
-            for message in await self._old_mailboxes.list_messages(old.id)
+            async for message in _messages(self._old_mailboxes, old)
             if not queue_id or message.queue_id == queue_id
         ]
         present = await self._present(account)
@@ -97,19 +105,16 @@ class Restoring:
             # Where it forwarded has changed since. Mail must not go round in a circle: it comes back without.
             return await self._directory.add_account(msgspec.structs.replace(old, forward_to=())), True
 
-    async def _present(self, account: Account) -> dict[tuple[str, int], set[int]]:
-        """The UIDs of what is in the mailbox, by queue id and size."""
-        present: dict[tuple[str, int], set[int]] = {}
-        for message in await self._mailboxes.list_messages(account.id):
-            present.setdefault((message.queue_id, message.size_bytes), set()).add(message.uid)
+    async def _present(self, account: Account) -> _Present:
+        present: _Present = {}
+        async for message in _messages(self._mailboxes, account):
+            present.setdefault(_likeness(message), set()).add(message.uid)
         return present
 
-    async def _restore_message(
-        self, old: Account, message: StoredMessage, account: Account, present: dict[tuple[str, int], set[int]]
-    ) -> bool:
+    async def _restore_message(self, old: Account, message: StoredMessage, account: Account, present: _Present) -> bool:
         """False when the mailbox has it. Each message that is there stands for one of the backup's only."""
         content = b"".join([chunk async for chunk in (await self._old_mailboxes.content(old.id, message.uid)).chunks()])
-        same = present.get((message.queue_id, message.size_bytes), set())
+        same = present.get(_likeness(message), set())
         for uid in sorted(same):
             if await self._is(account, uid, content):
                 same.discard(uid)
@@ -131,6 +136,10 @@ class Restoring:
                     received_at=message.received_at,
                     surrogate=surrogate,
                     surrogate_growth=message.surrogate_growth or 0,
+                    folder=message.folder,
+                    flags=message.flags,
+                    # A mailbox that is made by this begins a UIDVALIDITY of its own, for its UIDs begin again.
+                    delivered_at=self._clock.now(),
                 )
             )
             if uid >= before:
@@ -151,3 +160,18 @@ class Restoring:
                 return False
             at += len(chunk)
         return at == len(content)
+
+
+def _likeness(message: StoredMessage) -> _Likeness:
+    """What can be compared without reading the message. What was moved to another folder since comes back in its old
+    one as well: the two may have been two from the beginning."""
+    return message.folder, message.queue_id, message.size_bytes
+
+
+async def _messages(mailboxes: MailboxStore, account: Account) -> AsyncIterator[StoredMessage]:
+    """Of all folders, by UID."""
+    after = 0
+    while page := await mailboxes.list_all(account.id, after):
+        for message in page:
+            yield message
+        after = page[-1].uid
