@@ -204,3 +204,18 @@ def test_lines_end_by_crlf_however_they_are_split(pieces: list[bytes], cuts: lis
     assert made.count(b"\n") == made.count(b"\r") == made.count(b"\r\n")
     again = CrLf()
     assert again.feed(made) + again.end() == made
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1021, 4096, 1_000_000])
+@pytest.mark.parametrize("marks", [1, 1018, 1019, 1020, 1024, 1025, 1026, 5000, 70_000])
+@pytest.mark.parametrize("line", [b"From here", b"From", b"Frog", b""])
+def test_a_line_of_very_many_marks_comes_back_as_it_was(marks: int, line: bytes, piece: int) -> None:
+    message = b"Subject: x\r\n\r\n" + (b">" * marks + line + b"\r\n") * 2 + b"end\r\n"
+    quoting = MboxQuoting()
+    octets = from_line("ann@a.example", AT) + b"\n"
+    octets += b"".join(quoting.feed(message[at : at + piece]) for at in range(0, len(message), piece)) + quoting.end()
+    assert octets.count(b">") == 2 * (marks + (line == b"From here"))
+    reader = MboxReader()
+    events = [event for at in range(0, len(octets), piece) for event in reader.feed(octets[at : at + piece])]
+    text = b"".join(event for event in (*events, *reader.end()) if isinstance(event, bytes))
+    assert text == message.replace(b"\r\n", b"\n")

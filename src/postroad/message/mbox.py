@@ -32,10 +32,8 @@ _DATE = re.compile(
     rb"(?:[ ]++([+-][0-9]{4}|[a-z]{1,5}))?[ ]++([0-9]{4})(?:[ ]++([+-][0-9]{4}|[a-z]{1,5}))?\b",
     re.IGNORECASE,
 )
-# A line of about a thousand `>` is beyond what is kept in memory of a line: it is left as it is.
-_QUOTES_MAX = MBOX_FROM_LINE_BYTES - len(b"From ")
-_FROM = re.compile(rb"^(>{0,%d}+)From " % _QUOTES_MAX, re.MULTILINE)
-_TO_QUOTE = re.compile(rb"^(>{0,%d}+)From " % (_QUOTES_MAX - 1), re.MULTILINE)
+_FROM = re.compile(rb"^(>*+)From ", re.MULTILINE)
+_ONLY_MARKS = re.compile(rb"(>++)(?:From|Fro|Fr|F)?")
 _LINE_KEPT = MBOX_FROM_LINE_BYTES + len(b"\r")
 _CONTENT_LENGTH = re.compile(rb"^content-length:[ \t]*([0-9]{1,15})[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _EMPTY_LINE = re.compile(rb"(?:\A|\n)\r?\n")
@@ -122,6 +120,8 @@ class MboxReader:
         """Of the file, where `_pending` begins."""
         self._in_message = False
         self._within_line = False
+        self._after_marks = False
+        """Within a line that has only `>` so far: `_pending` begins with the last of them."""
         self._header: bytes | None = None
         """What is known of the header that is being read, for the hint."""
         self._whole_until = 0
@@ -134,11 +134,14 @@ class MboxReader:
         block = self._pending + octets
         end = block.rfind(b"\n") + 1
         if not end and len(block) > _LINE_KEPT:
-            # Too long for a line that means anything: away with it, but for a CR that may belong to a line end.
-            end = len(block) - (1 if block.endswith(b"\r") else 0)
+            # Too long for a line that begins a message: away with it.
+            end, after_marks = _cut(block, self._after_marks or not self._within_line)
+        else:
+            after_marks = False
         self._pending = block[end:]
         if end:
             self._take(block[:end])
+            self._after_marks = after_marks
         events, self._events = self._events, []
         return events
 
@@ -155,7 +158,7 @@ class MboxReader:
         start = 0
         for match in _FROM.finditer(block):
             at = match.start()
-            if at < start or (at == 0 and self._within_line):
+            if at < start or (at == 0 and self._within_line and not self._after_marks):
                 continue
             if not match[1]:
                 line_end = block.find(b"\n", at)
@@ -240,15 +243,21 @@ class MboxQuoting:
     def __init__(self) -> None:
         self._pending = b""
         self._within_line = False
+        self._after_marks = False
 
     def feed(self, octets: bytes) -> bytes:
         block = self._pending + octets
         end = block.rfind(b"\n") + 1
         if not end and len(block) > _LINE_KEPT:
-            # So that no quoted "From " is cut in two; a line of so many `>` is left as it is.
-            end = len(block) - (1 if block.endswith(b"\r") else 0)
+            end, after_marks = _cut(block, self._after_marks or not self._within_line)
+        else:
+            after_marks = False
         self._pending = block[end:]
-        return self._quoted(block[:end]) if end else b""
+        if not end:
+            return b""
+        quoted = self._quoted(block[:end])
+        self._after_marks = after_marks
+        return quoted
 
     def end(self) -> bytes:
         rest = self._quoted(self._pending) if self._pending else b""
@@ -260,7 +269,17 @@ class MboxQuoting:
         block = block.replace(b"\r\n", b"\n")
         if b"From " not in block:
             return block
-        if not begins_within:
-            return _TO_QUOTE.sub(rb">\1From ", block)
+        if not begins_within or self._after_marks:
+            return _FROM.sub(rb">\1From ", block)
         head, line_end, rest = block.partition(b"\n")
-        return head + line_end + _TO_QUOTE.sub(rb">\1From ", rest)
+        return head + line_end + _FROM.sub(rb">\1From ", rest)
+
+
+def _cut(block: bytes, may_be_quoted: bool) -> tuple[int, bool]:
+    """How much of a long line without end may go: all but a CR that may belong to a line end. Where it has only `>` so
+    far the last of them stays, for it is as good a place as the first to add one or to take one away as soon as it is
+    known whether "From " follows. And whether that is so."""
+    marks = _ONLY_MARKS.fullmatch(block) if may_be_quoted else None
+    if marks is not None:
+        return marks.end(1) - 1, True
+    return len(block) - (1 if block.endswith(b"\r") else 0), False
