@@ -14,6 +14,7 @@ from postroad.contracts.hold_store import HoldStore
 from postroad.contracts.network import Network
 from postroad.contracts.queue_store import QueueStore
 from postroad.contracts.resolver import Resolver
+from postroad.contracts.suppressions import SuppressionStore
 from postroad.services.archiving import Journal
 from postroad.services.delivery import Delivery, DeliveryPlan, DeliveryWorld
 from postroad.services.dispatcher import ConnectionBudget
@@ -23,6 +24,7 @@ from postroad.services.outbox_mover import OutboxMover
 from postroad.services.paces import Paces
 from postroad.services.quotas import Quotas
 from postroad.services.relay_parts import Listener
+from postroad.services.suppression_feed import SuppressionFeed
 from postroad.vocabulary.endpoint import Endpoint
 from postroad.vocabulary.limits import OUTBOX_LOOK_S
 from postroad.vocabulary.settings import DeliverySettings, RetrySettings
@@ -42,6 +44,7 @@ class Outgoing:
     holds: HoldStore
     ledger_keep: timedelta
     archived: frozenset[str] = frozenset()
+    suppressions: SuppressionStore | None = None
     quotas: Quotas
     listener: Listener | None = None
     connections: ConnectionBudget
@@ -94,6 +97,7 @@ class ShardService:
             ledger_keep=outgoing.ledger_keep,
             errors=errors,
             holds=outgoing.holds,
+            feed=_feed(shared, outgoing),
         )
         self._delivering: asyncio.Task[None] | None = None
         self._others: list[asyncio.Task[None]] = []
@@ -127,3 +131,11 @@ class ShardService:
             await self.mover.drain()
         except StoreUnavailable as error:
             self._errors("copying stories to the ledger; they stay in the queue until the next start", error)
+
+
+def _feed(shared: Shared, outgoing: Outgoing) -> SuppressionFeed | None:
+    if outgoing.suppressions is None:
+        return None
+    return SuppressionFeed(
+        suppressions=outgoing.suppressions, ledger=shared.ledger, clock=shared.clock, keep=outgoing.ledger_keep
+    )

@@ -37,6 +37,7 @@ from postroad.services.shared_limits import SharedLimits
 from postroad.storage.sqlite.archive_chain import SqliteArchiveChain
 from postroad.storage.sqlite.database import make_folder, translating
 from postroad.storage.sqlite.queue_store import SqliteQueueStore
+from postroad.storage.sqlite.suppression_store import SqliteSuppressions
 from postroad.vocabulary.limits import SHARD_WAIT_S, STOP_GRACE_S
 from postroad.vocabulary.settings import LimitSettings
 from postroad.world.disk import Disk
@@ -107,6 +108,7 @@ async def open_transport(
             holds=holds,
             ledger_keep=configuration.ledger.keep,
             archived=frozenset(configuration.archive.domains),
+            suppressions=_open_suppressions(house) if 0 in shards else None,
             quotas=Quotas(shared.mailboxes, configuration.limit_settings().account),
             listener=listener,
             connections=HostConnections(sending.destination_connections, house.limits.portions),
@@ -142,6 +144,13 @@ async def _take_shard(
 
 
 # ---- out -------------------------------------------------------------------------------------------
+
+
+def _open_suppressions(house: _House) -> SqliteSuppressions:
+    """For the housekeeping of the first shard."""
+    suppressions = SqliteSuppressions(house.configuration.data_folder / "suppressions.db")
+    house.opened.push_async_callback(suppressions.close)
+    return suppressions
 
 
 def _open_chain(house: _House, shard: int) -> SqliteArchiveChain | None:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import click
 
@@ -20,6 +20,8 @@ from postroad.services.operations.merge_results import refused_at_once
 from postroad.services.operations.merging import Plan, Planned
 from postroad.services.operations.performer import NotTaken, OperationFailed, PlainObject
 from postroad.vocabulary.limits import MERGE_FAILURES_IN_A_ROW, MERGE_LETTERS_ASKED, MERGE_PROBLEMS_TOLD
+
+_T = TypeVar("_T")
 
 _LOOK_AGAIN_S = 1.0
 _EXAMPLES = 3
@@ -87,6 +89,7 @@ def hand_in(
     left = [one for one in plan.letters if one.key not in journal.letters and one.address not in leave_out]
     began = time.monotonic()
     failures, last = 0, ""
+    told = 0
     with click.progressbar(left, label="handing in", file=sys.stderr, show_pos=True) as letters:
         for number, letter in enumerate(letters):
             offset_s = number * 60 / pace.per_minute if pace.per_minute else 0.0
@@ -96,13 +99,25 @@ def hand_in(
             try:
                 _hand_in_one(house, sender, plan, journal, letter, release_at)
                 failures = 0
+                if len(journal.letters) - told >= MERGE_LETTERS_ASKED:
+                    told = expect(house, journal, told)
             except NotTaken as failed:
                 failures, last = failures + 1, f"line {letter.line}, {letter.address}: {failed}"
                 if failures >= MERGE_FAILURES_IN_A_ROW:
                     break
+    expect(house, journal, told)
     missing = sum(one.key not in journal.letters for one in plan.letters if one.address not in leave_out)
     if missing:
         raise OperationFailed(f"{missing} letters are not handed in ({last}); run the same command again later", 75)
+
+
+def expect(house: House, journal: Journal, told: int) -> int:
+    """Have the server remember the letters of the journal after the first `told`: those that fail for good are
+    suppressed even if nobody looks. How many it has been told of then."""
+    taken = [one for one in [*journal.letters.values()][told:] if one["state"] == "taken"]
+    for some in _pages([{"address": one["address"], "queue_id": one["queue_id"]} for one in taken]):
+        house.perform("merge.expect", {"letters": some, "since": journal.head["began_at"]})
+    return len(journal.letters)
 
 
 def _hand_in_one(
@@ -190,6 +205,6 @@ def tell_results(rows: Sequence[PlainObject], as_json: bool, as_csv: bool) -> No
     click.echo(", ".join(f"{count} {state}" for state, count in counts.most_common()))
 
 
-def _pages(keys: list[str]) -> Iterator[list[str]]:
+def _pages(keys: list[_T]) -> Iterator[list[_T]]:
     for at in range(0, len(keys), MERGE_LETTERS_ASKED):
         yield keys[at : at + MERGE_LETTERS_ASKED]

@@ -22,6 +22,14 @@ class Suppression(msgspec.Struct, frozen=True, kw_only=True):
     bounce: str = ""
 
 
+class Awaited(msgspec.Struct, frozen=True, kw_only=True):
+    """A letter to `address` that was handed in not before `since`, and whose end is not known yet."""
+
+    queue_id: str
+    address: Mailbox
+    since: datetime
+
+
 class SuppressionStore(Protocol):
     """Changes are durable when they return. All raise StoreUnavailable."""
 
@@ -42,5 +50,15 @@ class SuppressionStore(Protocol):
     async def newest(self, now: datetime, limit: int) -> tuple[Suppression, ...]:
         """What is in force, the newest first."""
         ...
+
+    async def expect(self, letters: tuple[Awaited, ...]) -> None:
+        """Keep them until they are dropped; more than MERGE_AWAITED_MAX are not kept, and found only by who looks."""
+        ...
+
+    async def awaited(self, after: str, limit: int) -> tuple[Awaited, ...]:
+        """Those with queue ids above this one, in their order."""
+        ...
+
+    async def drop_awaited(self, queue_ids: tuple[str, ...]) -> None: ...
 
     async def close(self) -> None: ...

@@ -17,6 +17,7 @@ from postroad.contracts.mailbox_store import MailboxStore
 from postroad.contracts.queue_store import QueueStore
 from postroad.services.hold_keeping import sweep_delivery_keys
 from postroad.services.lanes import Errors
+from postroad.services.suppression_feed import SuppressionFeed
 from postroad.vocabulary.limits import DELIVERY_KEYS_OLDER_THAN_S, DELIVERY_KEYS_PER_COMMIT, HOUSEKEEPING_S
 from postroad.vocabulary.queue_id import QueueId, shard_of
 
@@ -45,6 +46,7 @@ class Housekeeping:
         ledger_keep: timedelta,
         errors: Errors,
         holds: HoldStore | None = None,
+        feed: SuppressionFeed | None = None,
     ) -> None:
         self._queue = queue
         self._mailboxes = mailboxes
@@ -53,6 +55,7 @@ class Housekeeping:
         self._ledger_keep = ledger_keep
         self._errors = errors
         self._holds = holds
+        self._feed = feed
 
     async def run(self) -> None:
         """Every HOUSEKEEPING_S, until cancelled."""
@@ -72,6 +75,8 @@ class Housekeeping:
             older_than = self._clock.now() - timedelta(seconds=DELIVERY_KEYS_OLDER_THAN_S)
             keys += await sweep_delivery_keys(self._holds, self._queue, older_than, self._is_mine)
             contents += await self._holds.sweep_content() if self._queue.shard == _FIRST else 0
+        if self._feed is not None and self._queue.shard == _FIRST:
+            await self._feed.round()
         return Swept(keys, contents, await self._ledger.drop_before(self._clock.now() - self._ledger_keep))
 
     async def _sweep_keys(self) -> int:

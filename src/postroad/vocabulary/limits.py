@@ -849,6 +849,10 @@ MERGE_PROBLEMS_TOLD = 50
 """Lines of a table whose trouble is told; the others are counted."""
 MERGE_LETTERS_ASKED = 500
 """Letters whose fate is looked up at once."""
+MERGE_AWAITED_MAX = 200_000
+"""Merged letters whose end is waited for; that of more is found when somebody looks at the results."""
+MERGE_PAGES_PER_ROUND = 40
+"""Pages of MERGE_LETTERS_ASKED such letters that one round of housekeeping looks up."""
 MERGE_STEPS = 300
 """Steps of a merged letter's story that are looked at, the newest; more attempts than one message has."""
 MERGE_FAILURES_IN_A_ROW = 3

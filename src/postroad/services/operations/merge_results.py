@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import msgspec
 
 from postroad.contracts.clock import Clock
 from postroad.contracts.ledger import Ledger
-from postroad.contracts.suppressions import Suppression, SuppressionStore
+from postroad.contracts.suppressions import Awaited, Suppression, SuppressionStore
 from postroad.rules.explaining import explain
 from postroad.rules.suppression import expires_at, is_hard
 from postroad.services.operations.arguments import address, moment
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.vocabulary import story
+from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.limits import MERGE_LETTERS_ASKED, MERGE_STEPS, SUPPRESSION_DAYS
 from postroad.vocabulary.outcome import Fate, Outcome
 
@@ -29,7 +31,7 @@ class MergeOperations:
         self._clock = clock
 
     def verbs(self) -> Verbs:
-        return {"merge.results": self._results, "merge.taken": self._taken}
+        return {"merge.results": self._results, "merge.taken": self._taken, "merge.expect": self._expect}
 
     async def _results(self, arguments: PlainObject) -> list[PlainObject]:
         """One object for each of `letters`, {"address", "queue_id"}, handed in since `since`."""
@@ -40,17 +42,8 @@ class MergeOperations:
         results, hard = [], list[Suppression]()
         for recipient, queue_id in letters:
             result = result_of([fact for entry in stories[queue_id] for fact in entry.facts])
-            now = self._clock.now()
             if result["hard"]:
-                hard.append(
-                    Suppression(
-                        address=address(recipient),
-                        since=now,
-                        expires_at=expires_at(now, SUPPRESSION_DAYS),
-                        reason=result["reply"] or result["reason"],
-                        bounce=queue_id,
-                    )
-                )
+                hard.append(suppression_for(address(recipient), queue_id, result, self._clock.now()))
             results.append({"address": recipient, "queue_id": queue_id, **result})
         if hard:
             try:
@@ -58,6 +51,17 @@ class MergeOperations:
             except ValueError as refused:
                 raise OperationFailed(str(refused)) from None
         return results
+
+    async def _expect(self, arguments: PlainObject) -> list[PlainObject]:
+        """That `letters`, {"address", "queue_id"}, handed in since `since`, are merged: housekeeping will look at what
+        became of them, whoever looks or not."""
+        since = moment(arguments, "since") or self._clock.now()
+        letters = [
+            Awaited(queue_id=queue_id, address=address(recipient), since=since)
+            for recipient, queue_id in _letters(arguments)
+        ]
+        await self._suppressions.expect(tuple(letters))
+        return []
 
     async def _taken(self, arguments: PlainObject) -> list[PlainObject]:
         """Which of `message_ids` were accepted since `since`: {"message_id", "queue_id"} each."""
@@ -72,6 +76,17 @@ class MergeOperations:
             for entry in entries[:1]
             if entry.queue_id
         ]
+
+
+def suppression_for(recipient: Mailbox, queue_id: str, result: PlainObject, now: datetime) -> Suppression:
+    """For a letter that failed hard."""
+    return Suppression(
+        address=recipient,
+        since=now,
+        expires_at=expires_at(now, SUPPRESSION_DAYS),
+        reason=result["reply"] or result["reason"],
+        bounce=queue_id,
+    )
 
 
 def result_of(facts: Sequence[story.Fact]) -> PlainObject:

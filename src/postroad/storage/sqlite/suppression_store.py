@@ -14,13 +14,13 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 
 from postroad.contracts.errors import StoreUnavailable
-from postroad.contracts.suppressions import Suppression
+from postroad.contracts.suppressions import Awaited, Suppression
 from postroad.storage.sqlite.commit import CommitEngine, Verb
 from postroad.storage.sqlite.database import DatabaseKind, open_database, sql_folder
 from postroad.storage.sqlite.moments import from_microseconds, to_microseconds
 from postroad.storage.sqlite.writer import ReadingConnection, make_writer
 from postroad.vocabulary.address import Mailbox
-from postroad.vocabulary.limits import SUPPRESSIONS_MAX
+from postroad.vocabulary.limits import MERGE_AWAITED_MAX, SUPPRESSIONS_MAX
 
 _COLUMNS = "local_part, domain, since, expires_at, reason, given_by, bounce"
 _IS_UNDONE = "SELECT 1 FROM suppression_undone WHERE bounce = ?"
@@ -35,6 +35,11 @@ _FIND = f"SELECT {_COLUMNS} FROM suppression WHERE address_key = ? AND (expires_
 _NEWEST = f"""
     SELECT {_COLUMNS} FROM suppression WHERE expires_at IS NULL OR expires_at > ? ORDER BY since DESC LIMIT ?
 """
+
+_AWAIT = "INSERT OR IGNORE INTO awaited (queue_id, local_part, domain, since) VALUES (?, ?, ?, ?)"
+_AWAITED_COUNT = "SELECT count(*) FROM awaited"
+_AWAITED = "SELECT queue_id, local_part, domain, since FROM awaited WHERE queue_id > ? ORDER BY queue_id LIMIT ?"
+_DROP_AWAITED = "DELETE FROM awaited WHERE queue_id = ?"
 
 SUPPRESSIONS = DatabaseKind("suppressions", application_id=0x50525350, sql=sql_folder("suppressions"), cache_kib=1024)
 
@@ -71,6 +76,15 @@ class SqliteSuppressions:
 
     async def newest(self, now: datetime, limit: int) -> tuple[Suppression, ...]:
         return self._read(_newest, (now, limit))
+
+    async def expect(self, letters: tuple[Awaited, ...]) -> None:
+        await self._writer.submit(_EXPECT, letters)
+
+    async def awaited(self, after: str, limit: int) -> tuple[Awaited, ...]:
+        return self._read(_awaited, (after, limit))
+
+    async def drop_awaited(self, queue_ids: tuple[str, ...]) -> None:
+        await self._writer.submit(_DROP, queue_ids)
 
     async def close(self) -> None:
         self._is_closed = True
@@ -110,6 +124,14 @@ def _suppression(row: tuple[Any, ...]) -> Suppression:
     )
 
 
+def _awaited(connection: apsw.Connection, asked: tuple[str, int]) -> tuple[Awaited, ...]:
+    rows: list[tuple[Any, ...]] = connection.execute(_AWAITED, asked).fetchall()
+    return tuple(
+        Awaited(queue_id=queue_id, address=Mailbox(local_part, domain), since=from_microseconds(since))
+        for queue_id, local_part, domain, since in rows
+    )
+
+
 # ---- changing ------------------------------------------------------------------------------------
 
 
@@ -145,5 +167,18 @@ def _remove(connection: apsw.Connection, address: Mailbox) -> bool:
     return True
 
 
+def _expect(connection: apsw.Connection, letters: tuple[Awaited, ...]) -> None:
+    room = max(0, MERGE_AWAITED_MAX - connection.execute(_AWAITED_COUNT).get)
+    for each in letters[:room]:
+        row = (each.queue_id, each.address.local_part, each.address.domain, to_microseconds(each.since))
+        connection.execute(_AWAIT, row)
+
+
+def _drop_awaited(connection: apsw.Connection, queue_ids: tuple[str, ...]) -> None:
+    connection.executemany(_DROP_AWAITED, [(queue_id,) for queue_id in queue_ids])
+
+
+_EXPECT: Verb[tuple[Awaited, ...], None] = Verb(_expect)
+_DROP: Verb[tuple[str, ...], None] = Verb(_drop_awaited)
 _ADD: Verb[tuple[Suppression, ...], int] = Verb(_add)
 _REMOVE_ONE: Verb[Mailbox, bool] = Verb(_remove)
