@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from postroad.contracts.errors import StoreFull, StoreUnavailable
+from postroad.contracts.errors import StoreDamaged, StoreFull, StoreUnavailable
 from postroad.storage.sqlite.database import (
     SQLITE_OLDEST,
     DatabaseKind,
@@ -239,7 +239,7 @@ def test_integrity_is_checked(tmp_path: Path) -> None:
         (OSError(28, "No space left on device"), 0, StoreFull),
         (OSError(5, "Input/output error"), 0, StoreUnavailable),
         (apsw.IOError(), 5, StoreUnavailable),
-        (apsw.CorruptError(), 0, StoreUnavailable),
+        (apsw.CorruptError(), 0, StoreDamaged),
         (apsw.BusyError(), 0, StoreUnavailable),
         (apsw.ConstraintError(), 28, StoreUnavailable),
     ],
