@@ -5,9 +5,10 @@ from pathlib import Path
 from postroad.contracts.directory import Directory
 from postroad.storage.sqlite.directory_store import SqliteDirectory
 from tests.contract.directory_aliases_contract import DirectoryAliasesContract
+from tests.contract.directory_lists_contract import DirectoryListsContract
 
 
-class TestSqliteDirectory(DirectoryAliasesContract):
+class TestSqliteDirectory(DirectoryAliasesContract, DirectoryListsContract):
     now_s = 0.0
     direct = False
 

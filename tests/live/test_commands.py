@@ -47,6 +47,7 @@ COMMANDS = (
     ("alias", "add"),
     ("alias", "remove"),
     ("alias", "list"),
+    *(("list", name) for name in ("create", "change", "delete", "show", "members", "join", "leave")),
     ("send",),
     ("sendmail",),
     ("suppression", "add"),
@@ -261,6 +262,56 @@ def test_an_account_from_its_first_day_to_its_last(house: House) -> None:
         "still_leading_there": [],
     }
     assert "there is no account" in house.fails(1, "account", "remove", "dan@here.example")
+
+
+def test_a_mailing_list_from_its_first_day_to_its_last(house: House) -> None:
+    friends = "friends@here.example"
+    assert "no lists yet" in house.said("list", "show")
+    made = house.said("list", "create", friends, "--description", "Our friends", "--owner", ANN)
+    assert made.startswith(f"{friends} is a mailing list; ")
+    assert "is a list's address" in house.fails(1, "list", "create", friends)
+    assert "is an account" in house.fails(1, "list", "create", ANN)
+    assert "no local domain" in house.fails(1, "list", "create", "x@away.example")
+    for name in ("a+b@here.example", f"{'x' * 32}@here.example"):
+        assert "the name of a list" in house.fails(2, "list", "create", name)
+    assert "one line" in house.fails(2, "list", "create", "x@here.example", "--description", "x" * 101)
+    assert "is here already" in house.fails(
+        1, "account", "add", "friends-owner@here.example", "--password-stdin", given=b"abcdefgh"
+    )
+    assert house.said("list", "join", friends, BOB, EVE, ANN, BOB) == f"{BOB} joined\n{EVE} joined\n{ANN} joined\n"
+    assert house.said("list", "join", friends, EVE) == f"{EVE} is a member already\n"
+    assert "no members.csv" in house.fails(1, "list", "join", friends, "--from", "no members.csv")
+    assert "not text" in house.fails(1, "list", "join", friends, "--from", "-", given=b"\xff\xfe\n")
+    assert "is no address" in house.fails(2, "list", "join", friends, "--from", "-", given=b"not an address\n")
+    assert "say whom" in house.fails(2, "list", "join", friends)
+    assert "there is no nobody@" in house.fails(1, "list", "join", friends, "nobody@here.example")
+    for own in (friends, "friends-owner@here.example"):
+        assert "is an address of a list itself" in house.fails(1, "list", "join", friends, own)
+    assert [each["address"] for each in house.server.ask("list", "members", friends)] == [ANN, BOB, EVE]
+    assert EVE in house.said("list", "members", friends)
+    (shown,) = house.server.ask("list", "show", friends)
+    assert shown == {
+        "address": friends,
+        "description": "Our friends",
+        "posters": "members",
+        "owners": [ANN],
+        "verp": True,
+        "from_rewrite": False,
+        "closed": False,
+        "members": 3,
+        "suspended": 0,
+    }
+    changed = house.said("list", "change", friends, "--no-verp", "--closed", "--posters", "anyone", "--from-rewrite")
+    assert "closed, no VERP, rewrites From" in changed
+    (shown,) = house.server.ask("list", "show", "here.example")
+    assert (shown["description"], shown["owners"], shown["posters"]) == ("Our friends", [ANN], "anyone")
+    assert "say what to change" in house.fails(2, "list", "change", friends)
+    assert house.said("list", "leave", friends, EVE, "x@y.example") == f"{EVE} left\nx@y.example was no member\n"
+    house.server.run("alias", "add", "pals@here.example", friends)
+    assert "pals@here.example still leads to" in house.fails(1, "list", "delete", friends)
+    house.server.run("alias", "remove", "pals@here.example")
+    assert house.said("list", "delete", friends) == f"{friends} is deleted; it had 2 members\n"
+    assert "there is no list" in house.fails(1, "list", "members", friends)
 
 
 def test_an_alias_from_its_first_day_to_its_last(house: House) -> None:

@@ -155,7 +155,7 @@ def operator_of(  # noqa: PLR0913  one for each thing that a process may have or
     directory, mailboxes, ledger, clock = shared.directory, shared.mailboxes, shared.ledger, shared.clock
     here = () if queues is None else queues
     return Operator(
-        accounts=AccountOperations(directory=directory, mailboxes=mailboxes, passwords=shared.passwords),
+        accounts=AccountOperations(directory=directory, mailboxes=mailboxes, passwords=shared.passwords, clock=clock),
         mailboxes=MailboxOperations(directory=directory, mailboxes=mailboxes, ledger=ledger, clock=clock),
         more=(() if administration is None else administration.groups) + more,
         stories=StoryOperations(ledger=ledger, drains=drains),

@@ -25,6 +25,7 @@ _COMMANDS = {
     "account": "account",
     "domain": "domain",
     "alias": "alias",
+    "list": "mailing_list",
     "send": "send",
     "sendmail": "send",
     "suppression": "suppression",
@@ -51,8 +52,8 @@ class Commands(click.Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        # `import` is no name that Python takes.
-        name = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        # `import` is no name that Python takes, and `list` is taken.
+        name = f"{cmd_name}_" if iskeyword(cmd_name) or cmd_name == "list" else cmd_name
         command = getattr(importlib.import_module(f"postroad.cli.commands.{module}"), name)
         assert isinstance(command, click.Command)
         return command

@@ -17,12 +17,14 @@ from postroad.vocabulary.story import Verdict
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """One user of ours, or one alias with the addresses it names: those alone, not where they lead in turn."""
+    """One user of ours, or one alias or list with the addresses it names: those alone, not where they lead in turn.
+    `too_many`: more than one reply should name."""
 
     address: Mailbox
     name: str
     state: AccountState
     members: tuple[Mailbox, ...] = ()
+    too_many: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -39,6 +41,7 @@ _VERIFY_SYNTAX = refused("vrfy", "not an address", 501, "5.5.4", "Syntax: VRFY a
 _EXPAND_SYNTAX = refused("expn", "not an address", 501, "5.5.4", "Syntax: EXPN address")
 _CANNOT_VERIFY = answered("vrfy", "we do not tell", 252, "2.1.5", "Cannot VRFY user, but will take the message")
 _CANNOT_EXPAND = answered("expn", "we do not tell", 252, "2.1.5", "Cannot EXPN list, but will take the message")
+_TOO_MANY = answered("expn", "too many members", 252, "2.1.5", "More members than are told; will take the message")
 # RFC 5321 section 3.5.1: 551 is for a user who is not local, and for whom mail is not taken.
 _NOT_LOCAL = refused("directory", "not a domain of ours", 551, "5.1.6", "User not local; ask the host of that domain")
 _UNKNOWN = refused("directory", "no such mailbox", 550, "5.1.1", "No such mailbox here")
@@ -59,12 +62,14 @@ def judge_expand(asked: Asked, *, may_ask: bool) -> Ruling:
     refusal = _refusal(asked, _EXPAND_SYNTAX, _CANNOT_EXPAND)
     if refusal is not None:
         return refusal
+    if asked.found[0].too_many:
+        return _TOO_MANY
     members = asked.found[0].members
     return _members(members) if members else _told("expn", asked.found[0])
 
 
 def _members(members: tuple[Mailbox, ...]) -> Ruling:
-    """RFC 5321 section 3.5.2: a line for each; there are ALIAS_TARGETS at most."""
+    """RFC 5321 section 3.5.2: a line for each; there are ALIAS_TARGETS or LIST_MEMBERS_TOLD at most."""
     lines = tuple(f"<{printable(str(member))}>" for member in members)
     return Ruling(Verdict("expn", "pass", "told"), Reply(250, lines, EnhancedStatus(2, 1, 5)))
 

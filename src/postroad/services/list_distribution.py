@@ -21,9 +21,10 @@ from postroad.contracts.queue_store import NewMessage, Spool, StoredContent, Wor
 from postroad.message.header import split_header
 from postroad.message.list_fields import ListHeader, for_members, list_fields, read_header
 from postroad.rules.expansion import expand
-from postroad.rules.lists import judge_content, judge_poster, names_of_poster, policy_forbids, policy_names
+from postroad.rules.lists import judge_content, policy_forbids, policy_names
 from postroad.services.leads import leads_in
 from postroad.services.list_parts import ListParts, Served, beginning, list_facts
+from postroad.services.list_posters import judge_posting
 from postroad.services.parcel import Parcel
 from postroad.vocabulary.address import Mailbox, path_text
 from postroad.vocabulary.enhanced_status import EnhancedStatus
@@ -87,15 +88,8 @@ class Distribution:
 
     def _refusal(self, parcel: Parcel, to: MailingList) -> str:
         """Who comes by way of an alias was not judged when the message came."""
-        lists = self._parts.directory.lists
-
-        def is_member(poster: Mailbox) -> bool:
-            return any(lists.member(to.id, name) is not None for name in names_of_poster(poster))
-
-        ruling = judge_poster(to, parcel.work.envelope.reverse_path, is_member)
-        if ruling.reply is None:
-            return ""
-        return f"{' '.join(ruling.reply.lines)}. Its owners are at {to.at(ListDuty.OWNER)}."
+        ruling = judge_posting(self._parts.directory, to, parcel.work.envelope.reverse_path)
+        return "" if ruling.reply is None else f"{ruling.reply.lines[0]}."
 
     # ---- whom ------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from postroad.contracts.directory import Account, DomainKind, Found
 from postroad.contracts.errors import StoreUnavailable
+from postroad.contracts.mailing_lists import ListAddress, ListDuty
 from postroad.message.trace import address_literal
 from postroad.rules import acceptance, client_policy, quota
 from postroad.rules.acceptance import AccountState, Place
@@ -18,6 +19,7 @@ from postroad.rules.expansion import where_it_leads
 from postroad.rules.ruling import Ruling
 from postroad.services.answers import ACCEPT, NOTICE, Answer, Identified, Pending
 from postroad.services.front_end import FrontEnd, Readmit
+from postroad.services.list_posters import judge_posting
 from postroad.services.reception_parts import Desk
 from postroad.services.refusals import Refusals
 from postroad.services.smtp_client import SmtpClient
@@ -56,7 +58,7 @@ from postroad.wire.smtp.events import (
 
 # In Python 3.11 a member costs 70 ns each time it is looked up in its enumeration; these are needed for each command.
 _LOCAL, _PICKUP, _MAIL = ListenerRole.LOCAL, ListenerRole.PICKUP, Way.MAIL
-_RELAY_DOMAIN = DomainKind.RELAY
+_RELAY_DOMAIN, _POST = DomainKind.RELAY, ListDuty.POST
 _HERE, _RELAY, _OUR_ADDRESS, _ELSEWHERE = Place.HERE, Place.RELAY, Place.OUR_ADDRESS, Place.ELSEWHERE
 _THERE, _DISABLED, _UNKNOWN = AccountState.THERE, AccountState.DISABLED, AccountState.UNKNOWN
 
@@ -176,6 +178,10 @@ class SmtpDecisions:
         ruling = acceptance.judge_recipient(path.local_part, place, _state_of(found), may_relay)
         if ruling.reply is not None:
             return self.refusals.refuse_guess("RCPT", str(event.forward_path), ruling, event.forward_path)
+        if isinstance(found, ListAddress) and found.duty is _POST:
+            posting = judge_posting(self._desk.directory, found.list_, transaction.sender.reverse_path)
+            if posting.reply is not None:
+                return self.refusals.refuse("RCPT", str(event.forward_path), posting, event.forward_path)
         full = self._without_room(event, path, found)
         if full is not None:
             return full

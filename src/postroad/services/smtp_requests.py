@@ -7,7 +7,7 @@ import asyncio
 
 from postroad.contracts.directory import Alias, DomainKind, Found
 from postroad.contracts.errors import StoreUnavailable
-from postroad.contracts.mailing_lists import ListAddress
+from postroad.contracts.mailing_lists import ListAddress, ListDuty
 from postroad.rules import directory_requests, hold_requests
 from postroad.rules.acceptance import AccountState
 from postroad.rules.directory_requests import Asked, Listed
@@ -18,6 +18,7 @@ from postroad.services.refusals import Refusals
 from postroad.services.smtp_client import SmtpClient
 from postroad.services.smtp_content import STORE_UNAVAILABLE
 from postroad.vocabulary.address import Mailbox
+from postroad.vocabulary.limits import LIST_MEMBERS_TOLD
 from postroad.vocabulary.reply import Reply
 from postroad.vocabulary.settings import WhoMayAsk
 from postroad.vocabulary.story import Verdict
@@ -60,7 +61,7 @@ class SmtpRequests:
             known = directory.domain(domain.lower())
             if known is None or known.kind is not DomainKind.LOCAL:
                 return Asked(here=False, may_relay=not self._client.is_stranger)
-            return Asked(_listed(directory.recipient(Mailbox(local_part, domain.lower()))))
+            return Asked(self._listed(directory.recipient(Mailbox(local_part, domain.lower()))))
         name = domain if not at else ""
         if not name:
             return Asked(understood=False)
@@ -76,9 +77,30 @@ class SmtpRequests:
                 one
                 for each in known_here.values()
                 if not (isinstance(each, Alias) and each.is_catch_all)
-                for one in _listed(each)
+                for one in self._listed(each)
             )
         )
+
+    def _listed(self, found: Found | None) -> tuple[Listed, ...]:
+        if found is None:
+            return ()
+        if isinstance(found, Alias):
+            return (Listed(found.address, "", AccountState.THERE, found.targets),)
+        if isinstance(found, ListAddress):
+            return (self._listed_list(found),)
+        state = AccountState.DISABLED if found.disabled else AccountState.THERE
+        own = (found.address,) if found.keeps_copy and found.forward_to else ()
+        return (Listed(found.address, found.display_name, state, (*own, *found.forward_to)),)
+
+    def _listed_list(self, found: ListAddress) -> Listed:
+        """The members who get its mail. Its other addresses, for joining and the like, are no lists."""
+        members: tuple[Mailbox, ...] = ()
+        more = False
+        if found.duty is ListDuty.POST:
+            known = self._desk.directory.lists.members(found.list_.id, "", LIST_MEMBERS_TOLD + 1)
+            more = len(known) > LIST_MEMBERS_TOLD
+            members = () if more else tuple(each.address for each in known if not each.suspended)
+        return Listed(found.address, found.list_.description, AccountState.THERE, members, too_many=more)
 
     # ---- waiting mail ----------------------------------------------------------------------------
 
@@ -117,15 +139,3 @@ class SmtpRequests:
         if isinstance(answer, Reply):
             self._refusals.note(event.verb, ",".join(event.domains), answer, Verdict("turn", "reject", answer.lines[0]))
         return answer
-
-
-def _listed(found: Found | None) -> tuple[Listed, ...]:
-    if found is None:
-        return ()
-    if isinstance(found, Alias):
-        return (Listed(found.address, "", AccountState.THERE, found.targets),)
-    if isinstance(found, ListAddress):
-        return (Listed(found.address, found.list_.description, AccountState.THERE, ()),)
-    state = AccountState.DISABLED if found.disabled else AccountState.THERE
-    own = (found.address,) if found.keeps_copy and found.forward_to else ()
-    return (Listed(found.address, found.display_name, state, (*own, *found.forward_to)),)

@@ -898,11 +898,21 @@ CHECK_COMPLAINTS = 50
 LIST_MEMBERS = 20_000
 """Of one list. All are written down in the one transaction that settles the message to the list."""
 
+LIST_MEMBERS_TOLD = 1000
+"""Members of a list that one answer to EXPN names (RFC 5321 section 3.5.2); of a larger one it names none."""
+
 LIST_PORTION = 1000
 """Members in one of the messages that a message to a list becomes."""
 
 LIST_PAGE = 1000
 """Members in one request of an administrator, and in one look into the directory."""
+
+LIST_NAME_BYTES = 31
+"""Of the name of a list: `-confirm+` and a token of 24 stand behind it within LOCAL_PART_BYTES (RFC 5321 section
+4.5.3.1.1), and so do all its other addresses."""
+
+LIST_FILE_BYTES = 8_388_608
+"""A file of members to let in, one in a line."""
 
 LIST_OWNERS = 20
 

@@ -17,6 +17,7 @@ from postroad.storage.sqlite.directory_store import SqliteDirectory
 from postroad.storage.sqlite.mailbox_store import SqliteMailboxStore
 from postroad.vocabulary.address import Mailbox
 from postroad.vocabulary.credentials import scram_keys
+from postroad.world.clock import SystemClock
 from tests.services.dns import PlainPasswords
 
 ANN = {"address": "ann@a.example"}
@@ -28,7 +29,12 @@ class Office:
         self.directory = SqliteDirectory(folder / "directory.db")
         self.mailboxes = SqliteMailboxStore(folder / "mail")
         self._operator = Operator(
-            accounts=AccountOperations(directory=self.directory, mailboxes=self.mailboxes, passwords=PlainPasswords())
+            accounts=AccountOperations(
+                directory=self.directory,
+                mailboxes=self.mailboxes,
+                passwords=PlainPasswords(),
+                clock=SystemClock(),
+            )
         )
 
     async def do(self, verb: str, **arguments: object) -> PlainObject:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from postroad.contracts.clock import Clock
 from postroad.contracts.directory import (
     Account,
     Alias,
@@ -30,6 +31,7 @@ from postroad.services.operations.arguments import (
     host_and_port,
     limit,
 )
+from postroad.services.operations.lists import ListOperations
 from postroad.services.operations.operator_verbs import Verbs
 from postroad.services.operations.performer import OperationFailed, PlainObject
 from postroad.services.operations.user_imports import UserImports
@@ -45,12 +47,13 @@ LIMITS = {
 
 
 class AccountOperations:
-    def __init__(self, *, directory: Directory, mailboxes: MailboxStore, passwords: Passwords) -> None:
+    def __init__(self, *, directory: Directory, mailboxes: MailboxStore, passwords: Passwords, clock: Clock) -> None:
         self._directory = directory
         self._mailboxes = mailboxes
         self._passwords = passwords
         self._mail = AccountMailOperations(existing=self._existing, change=self._change)
         self._aliases = AliasOperations(directory=directory)
+        self._lists = ListOperations(directory=directory, clock=clock)
         self._imports = UserImports(directory=directory, secrets=self._secrets)
 
     def verbs(self) -> Verbs:
@@ -67,6 +70,7 @@ class AccountOperations:
             "account.grant": self._grant,
             **self._mail.verbs(),
             **self._aliases.verbs(),
+            **self._lists.verbs(),
             **self._imports.verbs(),
         }
 
